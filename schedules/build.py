@@ -1,0 +1,82 @@
+"""From a block to a scheduled kernel: picks the family, applies the knobs, cleans the result up for LLVM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tvm import s_tir, tirx
+
+from tvm_dwfuse.blocks import Block
+from tvm_dwfuse.kernels.definition import block_definition, pack_weight
+from tvm_dwfuse.targets import CpuTarget
+from tvm_dwfuse.variants import VARIANTS, Variant
+
+from . import dwpw, pwdw, single
+from .knobs import Knobs, default_knobs, stage_layouts
+from .predicates import hoist_predicates
+from .rolling import roll_rows
+from .stages import StagePlan
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A scheduled function and what it expects: operands in the order of :meth:`Block.operands`, then the output."""
+
+    block: Block
+    variant: Variant | None
+    knobs: Knobs
+    func: tirx.PrimFunc
+
+    def pack(self, name: str, value: np.ndarray) -> np.ndarray:
+        """The constant operand ``name`` (an OIHW weight or a bias) as the kernel reads it."""
+        if not name.startswith("w"):
+            return value
+        index = int(name[1:])
+        return pack_weight(self.block.stages[index], value, self.knobs.tiles[index].channels)
+
+
+def legal_variants(block: Block) -> list[Variant]:
+    """The fused variants that compute this block without a layout change around it, in the table's order."""
+    return [variant for variant in VARIANTS.values() if variant.supports(block)]
+
+
+def build_kernel(
+    block: Block,
+    variant: Variant | None,
+    target: CpuTarget,
+    threads: int = 1,
+    knobs: Knobs | None = None,
+) -> Kernel:
+    """Schedule ``block`` as ``variant`` (``None`` for a block of one stage).
+
+    Raises:
+        ValueError: the variant does not compute such a block.
+    """
+    if variant is not None and not variant.supports(block):
+        raise ValueError(f"{variant.name} does not compute a {block.order} block in {block.layout}")
+    knobs = knobs or default_knobs(block, variant, target, threads)
+    sch = schedule_block(block, variant, target, threads, knobs)
+    func = roll_rows(hoist_predicates(sch.mod["main"]))
+    return Kernel(block, variant, knobs, func)
+
+
+def schedule_block(
+    block: Block, variant: Variant | None, target: CpuTarget, threads: int, knobs: Knobs
+) -> s_tir.Schedule:
+    """The schedule alone, its trace included."""
+    layouts = stage_layouts(block, variant)
+    plans = [
+        StagePlan(i, stage, layouts[i], layouts[i + 1], target.lanes, tile.rows, tile.pixels, tile.channels)
+        for i, (stage, tile) in enumerate(zip(block.stages, knobs.tiles, strict=True))
+    ]
+    sch = s_tir.Schedule(block_definition(block, layouts, [tile.channels for tile in knobs.tiles]))
+    if variant is None:
+        single.schedule(sch, block, plans[0], knobs.depth, threads)
+    elif variant.order == "dwpw":
+        dwpw.schedule(sch, block, plans, knobs.depth, threads)
+    elif variant.traversal == "channels":
+        pwdw.schedule_channels(sch, block, plans, knobs.depth, threads)
+    else:
+        pwdw.schedule_rows(sch, block, plans, knobs.depth, threads)
+    return sch

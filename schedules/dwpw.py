@@ -1,0 +1,40 @@
+"""Depthwise then pointwise, by rows: ``dwpw_*_rows`` (Daghero et al. 2024).
+
+A step computes ``depth`` rows of the depthwise output, all channels, into a buffer that stays in the cache, and at
+once multiplies them by the pointwise weights. No depthwise row is needed by two steps, so nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from tvm import s_tir
+
+from tvm_dwfuse.blocks import Block
+
+from .stages import StagePlan, place_padding, schedule_stage
+
+
+def schedule(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], depth: int, threads: int) -> None:
+    """Steps over rows outermost, in parallel; inside one, the depthwise stage and then the pointwise stage."""
+    first, last = plans
+    step = split_rows(sch, sch.get_sblock(last.out), last, depth, threads)
+    schedule_stage(sch, last)
+    sch.compute_at(sch.get_sblock(first.out), step, preserve_unit_loops=True)
+    schedule_stage(sch, first)
+    place_padding(sch, first, step)
+
+
+def split_rows(
+    sch: s_tir.Schedule, out: s_tir.schedule.SBlockRV, plan: StagePlan, depth: int, threads: int
+) -> s_tir.schedule.LoopRV:
+    """Split the rows of ``out`` into steps of ``depth``; returns the loop over (image, step), parallel if asked for."""
+    n, a, b, c = sch.get_loops(out)
+    h = a if plan.sink == "NHWC" else b
+    steps, inner = sch.split(h, [None, depth])
+    if plan.sink == "NHWC":
+        sch.reorder(n, steps, inner, b, c)
+    else:
+        sch.reorder(n, steps, a, inner, c)
+    step = sch.fuse(n, steps)
+    if threads > 1:
+        sch.parallel(step)
+    return step

@@ -1,0 +1,42 @@
+"""tvm_dwfuse: fused depthwise-separable convolutions for Apache TVM."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import DwfuseError
+
+if TYPE_CHECKING:
+    from .api import Explanation, compile, explain, load
+    from .network import CompiledNetwork, OperatorTime, Timing
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CompiledNetwork",
+    "DwfuseError",
+    "Explanation",
+    "OperatorTime",
+    "Timing",
+    "__version__",
+    "compile",
+    "explain",
+    "load",
+]
+
+# TVM takes seconds to import, so the names that need it are fetched when they are first used.
+_LAZY = {
+    **dict.fromkeys(("compile", "explain", "load", "Explanation"), ".api"),
+    **dict.fromkeys(("CompiledNetwork", "OperatorTime", "Timing"), ".network"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

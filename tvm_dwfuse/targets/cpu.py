@@ -1,0 +1,76 @@
+"""CPUs with vector registers: what a schedule needs to know of one, and how the machine at hand is recognised."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+
+import tvm
+from tvm.target import codegen
+
+
+@dataclass(frozen=True)
+class CpuTarget:
+    """A CPU as schedules see it.
+
+    ``lanes`` is the number of float32 values in a vector register and ``registers`` how many there are: AVX-512 has
+    32 of 16, AVX2 16 of 8, SSE 16 of 4 (Intel SDM vol. 1, ch. 10, 14, 15), ARMv8 Advanced SIMD 32 of 4 (Arm ARM, B1.2.1).
+    ``l1_bytes`` and ``l2_bytes`` are data caches private to one core.
+    """
+
+    name: str
+    mcpu: str
+    lanes: int
+    registers: int
+    cores: int
+    l1_bytes: int = 32 * 1024
+    l2_bytes: int = 1024 * 1024
+
+    def tvm_target(self) -> tvm.target.Target:
+        """The TVM target that LLVM generates code for."""
+        return tvm.target.Target({"kind": "llvm", "mcpu": self.mcpu, "num-cores": self.cores})
+
+
+_VECTOR_EXTENSIONS = (  # (LLVM feature, lanes, registers), best first
+    ("avx512f", 16, 32),
+    ("avx2", 8, 16),
+    ("sse2", 4, 16),
+    ("neon", 4, 32),
+)
+
+
+@lru_cache(maxsize=1)
+def host_target() -> CpuTarget:
+    """The machine this process runs on, by what LLVM says of its CPU."""
+    mcpu = codegen.llvm_get_system_cpu()
+    target = tvm.target.Target({"kind": "llvm", "mcpu": mcpu})
+    lanes, registers = next(
+        ((lanes, registers) for feature, lanes, registers in _VECTOR_EXTENSIONS if _has(feature, target)), (4, 16)
+    )
+    return CpuTarget("host", mcpu, lanes, registers, _usable_cores(), *_cache_sizes())
+
+
+def _has(feature: str, target: tvm.target.Target) -> bool:
+    return bool(codegen.llvm_cpu_has_features(feature, target))
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cache_sizes() -> tuple[int, int]:
+    """(L1 data, L2) bytes of core 0 as the kernel tells them; modest defaults where it does not."""
+    sizes = {1: 32 * 1024, 2: 512 * 1024}
+    base = "/sys/devices/system/cpu/cpu0/cache"
+    for index in range(4):
+        try:
+            level, kind, size = (
+                open(f"{base}/index{index}/{field}", encoding="ascii").read().strip()  # noqa: SIM115
+                for field in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        if kind != "Instruction" and int(level) in sizes and size.endswith("K"):
+            sizes[int(level)] = int(size[:-1]) * 1024
+    return sizes[1], sizes[2]
