@@ -1,6 +1,6 @@
 """Schedules: one file a family. Tile sizes come from the target description and the knobs, never from here."""
 
-from .build import build_kernel, legal_variants
+from .build import Kernel, build_kernel, legal_variants
 from .knobs import Knobs, Tile, default_knobs
 
-__all__ = ["Knobs", "Tile", "build_kernel", "default_knobs", "legal_variants"]
+__all__ = ["Kernel", "Knobs", "Tile", "build_kernel", "default_knobs", "legal_variants"]

@@ -13,7 +13,7 @@ from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import VARIANTS, Variant
 
 from . import dwpw, pwdw, single
-from .knobs import Knobs, default_knobs, stage_layouts
+from .knobs import Knobs, default_knobs, fit_channel_depth, stage_layouts
 from .predicates import hoist_predicates
 from .rolling import roll_rows
 from .stages import StagePlan
@@ -67,7 +67,7 @@ def schedule_block(
     """The schedule alone, its trace included."""
     layouts = stage_layouts(block, variant)
     plans = [
-        StagePlan(i, stage, layouts[i], layouts[i + 1], target.lanes, tile.rows, tile.pixels, tile.channels)
+        StagePlan(i, stage, layouts[i], layouts[i + 1], tile.lanes, tile.rows, tile.pixels, tile.channels)
         for i, (stage, tile) in enumerate(zip(block.stages, knobs.tiles, strict=True))
     ]
     sch = s_tir.Schedule(block_definition(block, layouts, [tile.channels for tile in knobs.tiles]))
@@ -76,7 +76,7 @@ def schedule_block(
     elif variant.order == "dwpw":
         dwpw.schedule(sch, block, plans, knobs.depth, threads)
     elif variant.traversal == "channels":
-        pwdw.schedule_channels(sch, block, plans, knobs.depth, threads)
+        pwdw.schedule_channels(sch, block, plans, fit_channel_depth(block, knobs), threads)
     else:
         pwdw.schedule_rows(sch, block, plans, knobs.depth, threads)
     return sch

@@ -10,11 +10,25 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Expr
 from tvm.s_tir import SBlockRealize
+from tvm.sym import Analyzer
 from tvm.tirx import For, ForKind, IfThenElse
+
+
+def drop_unit_loops(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Replace the variable of each loop of one iteration by its value, so that equal conditions look equal."""
+
+    def visit(loop: For, mutator: tvm_ffi.structural.StructuralMutator) -> tirx.Stmt:
+        if not (isinstance(loop.extent, tirx.IntImm) and int(loop.extent) == 1) or loop.kind == ForKind.PARALLEL:
+            return mutator.default_mutate(loop)
+        mutator.var_remap_set(loop.loop_var, loop.min)
+        return mutator.mutate(loop.body)
+
+    return func.with_body(tvm_ffi.structural_mutate(func.body, (For, visit)))
 
 
 def hoist_predicates(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Test a condition shared by all blocks of a loop's body once, at the outermost loop where it can be told."""
+    func = drop_unit_loops(func)
     serial: list[tirx.Var] = []
 
     def visit(loop: For, mutator: tvm_ffi.structural.StructuralMutator) -> tirx.Stmt:
@@ -40,7 +54,8 @@ def _terms(predicate: Expr) -> list[Expr]:
     """The conjuncts of a predicate, constants left out."""
     if isinstance(predicate, tirx.And):
         return _terms(predicate.a) + _terms(predicate.b)
-    return [] if isinstance(predicate, tirx.IntImm) else [predicate]
+    simple = Analyzer().simplify(predicate)
+    return [] if isinstance(simple, tirx.IntImm) else [simple]
 
 
 def _shared_terms(body: tirx.Stmt) -> list[Expr]:

@@ -9,6 +9,8 @@ row computed by two threads.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tvm import s_tir
 
 from tvm_dwfuse.blocks import Block
@@ -28,10 +30,19 @@ def schedule_channels(sch: s_tir.Schedule, block: Block, plans: list[StagePlan],
     step = sch.fuse(n, steps)
     if threads > 1:
         sch.parallel(step)
+    last = _fit_lanes(last, depth)
     schedule_stage(sch, last)
     place_padding(sch, last, step)
     sch.compute_at(sch.get_sblock(first.out), step, preserve_unit_loops=True)
     schedule_stage(sch, first)
+
+
+def _fit_lanes(plan: StagePlan, depth: int) -> StagePlan:
+    """The plan with whole vectors in a step of ``depth`` channels: across a step's end they would need a predicate."""
+    if depth == plan.conv.out_channels or depth % plan.lanes == 0:
+        return plan
+    lanes = max(d for d in range(1, plan.lanes + 1) if depth % d == 0)
+    return replace(plan, lanes=lanes, channels=lanes)
 
 
 def schedule_rows(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], depth: int, threads: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Expr, Range, TensorLoad, TensorRegion
-from tvm.s_tir import SBlock
+from tvm.s_tir import SBlock, SBlockRealize
 from tvm.tirx import BufferLoad, BufferStore, For, IfThenElse, IterVar
 
 _STEP, _CHUNK, _CARRY, _RING = "dwfuse.step", "dwfuse.chunk", "dwfuse.carry", "dwfuse.ring"
@@ -20,7 +20,7 @@ _STEP, _CHUNK, _CARRY, _RING = "dwfuse.step", "dwfuse.chunk", "dwfuse.carry", "d
 
 @dataclass(frozen=True)
 class Ring:
-    """Rows kept of an intermediate: ``depth`` of them for each of ``chunks`` concurrent walks; ``axis`` is the row's."""
+    """``depth`` rows of an intermediate for each of ``chunks`` concurrent walks; ``axis`` is that of the rows."""
 
     axis: int
     depth: int
@@ -61,6 +61,7 @@ def roll_rows(func: tirx.PrimFunc) -> tirx.PrimFunc:
             func.body,
             (
                 (For, rewrite.loop),
+                (SBlockRealize, rewrite.realize),
                 (SBlock, rewrite.block),
                 (TensorLoad, rewrite.load),
                 (BufferStore, rewrite.store),
@@ -86,6 +87,7 @@ class _Rewrite:
         self._rolled = rolled
         self._ring = ring
         self._step: tirx.Var | None = None
+        self._written_row: tirx.Var | None = None
         self._walk: Expr = tirx.IntImm("int32", 0)
 
     def loop(self, loop: For, mutator: tvm_ffi.structural.StructuralMutator) -> tirx.Stmt:
@@ -101,23 +103,32 @@ class _Rewrite:
         loop = For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, annotations)
         return mutator.default_mutate(loop)
 
+    def realize(self, realize: SBlockRealize, mutator: tvm_ffi.structural.StructuralMutator) -> SBlockRealize:
+        """Give the producing block an iterator of its own for the row that it writes.
+
+        TVM allocates a buffer outside of all loops that an opaque iterator in its index depends on: the ring has to
+        outlive a step. What the block reads must not be indexed by that iterator, or it would outlive the step too.
+        """
+        if _RING not in realize.block.annotations:
+            return mutator.default_mutate(realize)
+        block, axis = realize.block, self._ring.axis
+        row = block.iter_vars[axis]
+        carried = IterVar(row.dom, tirx.Var("v_ring", row.var.ty), IterVar.Opaque)
+        self._written_row = carried.var
+        block = mutator.mutate(block)
+        self._written_row = None
+        iter_vars = [*block.iter_vars, carried]
+        block = _with(block, iter_vars=iter_vars)
+        return SBlockRealize([*realize.iter_values, realize.iter_values[axis]], realize.predicate, block)
+
     def block(self, block: SBlock, mutator: tvm_ffi.structural.StructuralMutator) -> SBlock:
-        produces = _RING in block.annotations
         block = mutator.default_mutate(block)
-        iter_vars = list(block.iter_vars)
-        if produces:
-            row = block.iter_vars[self._ring.axis]
-            iter_vars[self._ring.axis] = IterVar(row.dom, row.var, IterVar.Opaque)
-        return SBlock(
-            iter_vars,
-            [self._region(region) for region in block.reads],
-            [self._region(region) for region in block.writes],
-            block.name_hint,
-            block.body,
-            block.init,
-            [self._rolled if buffer.same_as(self._buffer) else buffer for buffer in block.alloc_buffers],
-            block.match_buffers,
-            {key: value for key, value in block.annotations.items() if key != _RING},
+        return _with(
+            block,
+            reads=[self._region(region) for region in block.reads],
+            writes=[self._region(region) for region in block.writes],
+            alloc_buffers=[self._rolled if buffer.same_as(self._buffer) else buffer for buffer in block.alloc_buffers],
+            annotations={key: value for key, value in block.annotations.items() if key != _RING},
         )
 
     def load(self, load: TensorLoad, mutator: tvm_ffi.structural.StructuralMutator) -> TensorLoad:
@@ -130,7 +141,9 @@ class _Rewrite:
         store = mutator.default_mutate(store)
         if not store.buffer.same_as(self._buffer):
             return store
-        return BufferStore(self._rolled, store.value, self._indices(store.indices))
+        indices = list(store.indices)
+        indices[self._ring.axis] = self._written_row
+        return BufferStore(self._rolled, store.value, self._indices(indices))
 
     def _indices(self, indices: list[Expr]) -> list[Expr]:
         rolled = list(indices)
@@ -142,11 +155,25 @@ class _Rewrite:
         if not region.source.same_as(self._buffer):
             return region
         ranges = list(region.region)
-        row = ranges[self._ring.axis]
-        rows = (
-            Range.from_min_extent(self._indices([row.min] * (self._ring.axis + 1))[-1], 1)
-            if isinstance(row.extent, tirx.IntImm) and int(row.extent) == 1
-            else Range.from_min_extent(0, self._ring.depth * self._ring.chunks)
-        )
-        ranges[self._ring.axis] = rows
+        if self._written_row is None:
+            ranges[self._ring.axis] = Range.from_min_extent(0, self._ring.depth * self._ring.chunks)
+        else:
+            indices = [self._written_row] * len(ranges)
+            ranges[self._ring.axis] = Range.from_min_extent(self._indices(indices)[self._ring.axis], 1)
         return tirx.BufferRegion(self._rolled, ranges)
+
+
+def _with(block: SBlock, **changes: object) -> SBlock:
+    """The block with some of its fields replaced."""
+    names = (
+        "iter_vars",
+        "reads",
+        "writes",
+        "name_hint",
+        "body",
+        "init",
+        "alloc_buffers",
+        "match_buffers",
+        "annotations",
+    )
+    return SBlock(**{name: changes.get(name, getattr(block, name)) for name in names})

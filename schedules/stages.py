@@ -90,6 +90,9 @@ def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, channels_outside:
     lanes = min(plan.lanes, plan.channels)
     h, w, c = _spatial_loops(sch, out, plan.sink)
     tails = Tails.of(sch, (h, plan.rows), (w, plan.pixels), (c, plan.channels))
+    if plan.pad and plan.conv.is_depthwise:
+        # LoopPartition would mix the tail's conditions with those of the border.
+        tails = Tails(False, False, tails.channels)
     ho, hi = sch.split(h, [None, plan.rows])
     wo, wi = sch.split(w, [None, plan.pixels])
     co, cv, cl = sch.split(c, [None, plan.channels // lanes, lanes])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import DwfuseError
 
 if TYPE_CHECKING:
-    from .api import Explanation, compile, explain, load
+    from .api import ExplainedBlock, Explanation, compile, explain, load
     from .network import CompiledNetwork, OperatorTime, Timing
 
 __version__ = "0.1.0"
@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CompiledNetwork",
     "DwfuseError",
+    "ExplainedBlock",
     "Explanation",
     "OperatorTime",
     "Timing",
@@ -27,7 +28,7 @@ __all__ = [
 
 # TVM takes seconds to import, so the names that need it are fetched when they are first used.
 _LAZY = {
-    **dict.fromkeys(("compile", "explain", "load", "Explanation"), ".api"),
+    **dict.fromkeys(("compile", "explain", "load", "ExplainedBlock", "Explanation"), ".api"),
     **dict.fromkeys(("CompiledNetwork", "OperatorTime", "Timing"), ".network"),
 }
 

@@ -81,7 +81,7 @@ class Block:
     """A chain of convolutions computed by one kernel.
 
     ``height`` and ``width`` are the input's. ``prologue`` may hold ``"scale"``: the input is first multiplied by a
-    (N, C) tensor broadcast over pixels (the end of a squeeze-and-excite branch).
+    tensor of one value a channel, (N, 1, 1, C) or (N, C, 1, 1) (the end of a squeeze-and-excite branch).
     """
 
     stages: tuple[Conv, ...]

@@ -44,7 +44,7 @@ def block_definition(block: Block, layouts: Sequence[Layout], tiles: Sequence[in
     operands = [x]
     read = _reader(x, layouts[0])
     if block.prologue:
-        scale = te.placeholder((block.batch, channels[0]), block.dtype, name="scale")
+        scale = te.placeholder(_shape(layouts[0], block.batch, 1, 1, channels[0]), block.dtype, name="scale")
         operands.append(scale)
         read = _scaled(read, scale, shapes[0], layouts[0])
     for i, stage in enumerate(block.stages):
@@ -103,7 +103,8 @@ def _compute(shape: Sequence[int], layout: Layout, body: Read, name: str) -> te.
 
 
 def _scaled(read: Read, scale: te.Tensor, shape: Sequence[int], layout: Layout) -> Read:
-    return _reader(_compute(shape, layout, lambda n, h, w, c: read(n, h, w, c) * scale[n, c], "scaled"), layout)
+    factor = _reader(scale, layout)
+    return _reader(_compute(shape, layout, lambda n, h, w, c: read(n, h, w, c) * factor(n, 0, 0, c), "scaled"), layout)
 
 
 def _padded(read: Read, stage: Conv, size: tuple[int, int], batch: int, layout: Layout, name: str) -> Read:
@@ -181,7 +182,8 @@ def _epilogue(
         elif step == "add":
             residual = te.placeholder(shape, dtype, name=f"r{index}")
             operands.append(residual)
-            steps.append(lambda v, n, h, w, c, read=_reader(residual, layout): v + read(n, h, w, c))
+            read_residual = _reader(residual, layout)
+            steps.append(lambda v, n, h, w, c, read=read_residual: v + read(n, h, w, c))
         else:
             steps.append(lambda v, n, h, w, c, apply=APPLY[step]: apply(v))
     group_out = stage.out_channels // stage.groups

@@ -15,7 +15,9 @@ class CpuTarget:
     """A CPU as schedules see it.
 
     ``lanes`` is the number of float32 values in a vector register and ``registers`` how many there are: AVX-512 has
-    32 of 16, AVX2 16 of 8, SSE 16 of 4 (Intel SDM vol. 1, ch. 10, 14, 15), ARMv8 Advanced SIMD 32 of 4 (Arm ARM, B1.2.1).
+    32 of 16, AVX2 16 of 8, SSE 16 of 4 (Intel SDM vol. 1, ch. 10, 14, 15), Armv8 Advanced SIMD 32 of 4 (Arm ARM B1.2).
+    ``half_vectors_are_cheap`` says that an operation on half a vector takes half the time of one on a whole: so on
+    Zen 4, which works 512-bit vectors off in two halves (AMD Software Optimization Guide for Zen 4, section 2.11).
     ``l1_bytes`` and ``l2_bytes`` are data caches private to one core.
     """
 
@@ -26,6 +28,7 @@ class CpuTarget:
     cores: int
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
+    half_vectors_are_cheap: bool = False
 
     def tvm_target(self) -> tvm.target.Target:
         """The TVM target that LLVM generates code for."""
@@ -48,7 +51,7 @@ def host_target() -> CpuTarget:
     lanes, registers = next(
         ((lanes, registers) for feature, lanes, registers in _VECTOR_EXTENSIONS if _has(feature, target)), (4, 16)
     )
-    return CpuTarget("host", mcpu, lanes, registers, _usable_cores(), *_cache_sizes())
+    return CpuTarget("host", mcpu, lanes, registers, _usable_cores(), *_cache_sizes(), mcpu == "znver4")
 
 
 def _has(feature: str, target: tvm.target.Target) -> bool:

@@ -1,0 +1,47 @@
+"""Relax passes of tvm_dwfuse, one a file; each works alone in a ``tvm.transform.Sequential``."""
+
+from .canonicalize import canonicalize_passes
+from .canonicalize_activations import CanonicalizeActivations
+from .canonicalize_pooling import CanonicalizePooling
+from .choose_variants import ChooseVariants, prefer_variant, same_layout_first
+from .composite import composite_block, composite_kind, composite_operands
+from .explain_blocks import BlockReport, explain_blocks
+from .fold_batch_norm import FoldBatchNorm
+from .fold_constant_arithmetic import FoldConstantArithmetic
+from .fold_pad import FoldPadIntoConv
+from .fuse_convolutions import FuseConvolutions
+from .fuse_separable_blocks import FuseSeparableBlocks
+from .lower_composites import LowerComposites
+from .match_blocks import Match, Resolve, find_blocks, find_convolutions, prefer, program_order
+from .raise_call_tir import RaiseCallTir
+from .simplify_inference import SimplifyInference
+from .to_channels_last import ToChannelsLast
+
+__all__ = [
+    "BlockReport",
+    "CanonicalizeActivations",
+    "CanonicalizePooling",
+    "ChooseVariants",
+    "FoldBatchNorm",
+    "FoldConstantArithmetic",
+    "FoldPadIntoConv",
+    "FuseConvolutions",
+    "FuseSeparableBlocks",
+    "LowerComposites",
+    "Match",
+    "RaiseCallTir",
+    "Resolve",
+    "SimplifyInference",
+    "ToChannelsLast",
+    "canonicalize_passes",
+    "composite_block",
+    "composite_kind",
+    "composite_operands",
+    "explain_blocks",
+    "find_blocks",
+    "find_convolutions",
+    "prefer",
+    "prefer_variant",
+    "program_order",
+    "same_layout_first",
+]

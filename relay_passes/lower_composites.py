@@ -1,0 +1,123 @@
+"""LowerComposites: composites become calls of scheduled TensorIR kernels, their weights packed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from schedules import Kernel, build_kernel
+from tvm_dwfuse.blocks import Block
+from tvm_dwfuse.targets import CpuTarget
+
+from .choose_variants import composite_variant
+from .composite import composite_block, composite_kind, composite_operands
+
+#: ``TOpPatternKind`` of a function that nothing may be fused with.
+_OPAQUE = 8
+
+
+@tvm.transform.module_pass(opt_level=0, name="LowerComposites")
+class LowerComposites:
+    """Replaces every call of a composite of ours by ``call_tir`` of a kernel scheduled for ``target``.
+
+    Weights are packed here, at compile time. Equal blocks share one kernel. A fused composite without a variant is
+    left as it is. The kernels carry ``tirx.is_scheduled`` and are opaque to ``FuseOps``.
+
+    Args:
+        target: the machine to schedule for.
+        threads: threads that one kernel uses.
+    """
+
+    def __init__(self, target: CpuTarget, threads: int = 1) -> None:
+        self.target = target
+        self.threads = threads
+
+    def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
+        """The module with its composites lowered; ``mod`` itself stays as it is."""
+        lowering = _Lowering(mod, self.target, self.threads)
+        for gv, func in mod.functions_items():
+            if isinstance(func, relax.Function) and composite_kind(func) is None:
+                lowering.builder_.update_func(gv, lowering.visit_expr(func))
+        return relax.transform.DeadCodeElimination()(lowering.builder_.get())
+
+
+@relax.expr_functor.mutator
+class _Lowering(relax.PyExprMutator):
+    def __init__(self, mod: tvm.IRModule, target: CpuTarget, threads: int) -> None:
+        super().__init__(mod)
+        self._mod = mod
+        self._target = target
+        self._threads = threads
+        self._kernels: dict[tuple[Block, str | None], tuple[tvm.ir.GlobalVar, Kernel]] = {}
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = super().visit_call_(call)
+        if not isinstance(call.op, tvm.ir.GlobalVar):
+            return call
+        func = self._mod[call.op]
+        if not isinstance(func, relax.Function) or composite_kind(func) is None:
+            return call
+        return self._lower(call, func)
+
+    def _lower(self, call: relax.Call, func: relax.Function) -> relax.Expr:
+        variant = composite_variant(func)
+        block = composite_block(func)
+        if variant is None and len(block.stages) > 1:
+            return call
+        gv, kernel = self._kernel(kernel_block(block), variant)
+        passed = dict(zip(func.params, call.args, strict=True))
+        shapes = _operand_shapes(kernel)
+        args = []
+        for name, value in composite_operands(func).items():
+            if isinstance(value, np.ndarray):
+                args.append(relax.const(kernel.pack(name, value)))
+            else:
+                args.append(self._reshaped(passed[value], shapes[name]))
+        *_, (height, width) = kernel.block.sizes()
+        shape = _activation_shape(kernel.block, height, width, kernel.block.stages[-1].out_channels)
+        result = self.builder_.emit(relax.call_tir(gv, args, relax.TensorType(shape, block.dtype)))
+        return self._reshaped(result, [int(extent) for extent in call.ty.shape])
+
+    def _kernel(self, block: Block, variant: object) -> tuple[tvm.ir.GlobalVar, Kernel]:
+        name = getattr(variant, "name", None)
+        if (block, name) not in self._kernels:
+            kernel = build_kernel(block, variant, self._target, self._threads)
+            func = kernel.func.without_attr("global_symbol")
+            func = func.with_attr("op_pattern", _OPAQUE).with_attr("tirx.is_scheduled", True)
+            gv = self.builder_.add_func(func, f"{name or block.order}_{block.stages[-1].out_channels}")
+            self._kernels[block, name] = gv, kernel
+        return self._kernels[block, name]
+
+    def _reshaped(self, value: relax.Expr, shape: list[int]) -> relax.Expr:
+        if [int(extent) for extent in value.ty.shape] == list(shape):
+            return value
+        return self.builder_.emit(relax.op.reshape(value, shape))
+
+
+def kernel_block(block: Block) -> Block:
+    """The block that a kernel computes: images of one pixel become one image with a row of pixels, the same bytes."""
+    (stage,) = block.stages if len(block.stages) == 1 else (None,)
+    if stage is None or not stage.is_pointwise or block.prologue or (block.height, block.width) != (1, 1):
+        return block
+    return replace(block, batch=1, width=block.batch, layout="NHWC")
+
+
+def _activation_shape(block: Block, height: int, width: int, channels: int) -> list[int]:
+    if block.layout == "NHWC":
+        return [block.batch, height, width, channels]
+    return [block.batch, channels, height, width]
+
+
+def _operand_shapes(kernel: Kernel) -> dict[str, list[int]]:
+    """Shapes of the operands that are activations."""
+    block = kernel.block
+    channels = block.stages[0].in_channels
+    shapes = {"x": _activation_shape(block, block.height, block.width, channels)}
+    if block.prologue:
+        shapes["scale"] = _activation_shape(block, 1, 1, channels)
+    for i, (stage, (height, width)) in enumerate(zip(block.stages, block.sizes()[1:], strict=True)):
+        shapes[f"r{i}"] = _activation_shape(block, height, width, stage.out_channels)
+    return shapes

@@ -1,0 +1,301 @@
+"""The typed calls of the package: compile a network, load an artifact, explain what was fused."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from . import __version__, artifact, linker
+from .artifact import Manifest, TargetInfo, TensorInfo
+from .errors import DwfuseError
+from .network import CompiledNetwork, OperatorTime
+from .threads import check as check_threads
+from .variants import VARIANTS, Variant
+
+if TYPE_CHECKING:
+    import onnx
+    import tvm
+
+    from relay_passes import BlockReport
+
+Model: TypeAlias = "str | Path | onnx.ModelProto | tvm.IRModule"
+Shapes = Mapping[str, tuple[int, ...]]
+
+#: Inputs and outputs.
+Signature = tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]
+
+#: Called with the name of each phase of a compilation as it begins.
+OnPhase = Callable[[str], None]
+
+PHASES = ("import", "fuse and schedule", "generate code", "link", "load")
+
+# LLVM's feature lists also name tuning hints and privileged instructions; only these extensions appear in our code.
+_CODE_FEATURES = ("sse", "ssse", "avx", "fma", "f16c", "bmi", "lzcnt", "popcnt", "neon", "sve", "dotprod", "fullfp16")
+
+
+def compile(
+    model: Model,
+    target: str = "host",
+    threads: int | None = None,
+    shapes: Shapes | None = None,
+    fuse: bool = True,
+    variant: str | None = None,
+    on_phase: OnPhase | None = None,
+) -> CompiledNetwork:
+    """Compile a network for a target.
+
+    Args:
+        model: path of an ONNX file, an ``onnx.ModelProto``, or a Relax ``IRModule`` with a ``main``.
+        target: a name from ``tvm_dwfuse.targets.target_names()``.
+        threads: threads that a run uses; None for every core this process may run on.
+        shapes: shapes by input name, for inputs with dimensions left open.
+        fuse: whether separable blocks are fused; False compiles every convolution alone.
+        variant: use this variant for every block it supports, instead of choosing block by block.
+        on_phase: called with each name of :data:`PHASES` as that phase begins.
+
+    Raises:
+        DwfuseError: the model cannot be read or supported, a shape is left open, or the target, the variant or the
+            number of threads does not exist.
+    """
+    report = on_phase or (lambda phase: None)
+    machine = _target(target)
+    if variant is not None:
+        _check_variant(variant)
+    count = check_threads(threads)
+    linker.command()
+
+    report("import")
+    module = _import(model, shapes)
+    report("fuse and schedule")
+    lowered = _lower(module, machine, count, fuse, variant)
+    manifest = _manifest(model, module, machine, count, _count_fused(lowered))
+    report("generate code")
+    executable = _build(lowered, machine)
+    report("link")
+    scratch = tempfile.TemporaryDirectory(prefix="dwfuse-")
+    library = Path(scratch.name) / artifact.LIBRARY
+    executable.export_library(str(library), fcompile=linker.link)
+    report("load")
+    return CompiledNetwork(library, manifest, scratch)
+
+
+def load(folder: str | Path) -> CompiledNetwork:
+    """Load the artifact ``folder`` that ``CompiledNetwork.save`` or ``dwfuse compile`` wrote.
+
+    Raises:
+        DwfuseError: not an artifact, or one of another version, for another CPU, or for more threads than there are.
+    """
+    folder = Path(folder)
+    manifest = artifact.read(folder)
+    artifact.check_host(folder, manifest, platform.machine(), _host_features())
+    check_threads(manifest.threads)
+    return CompiledNetwork(folder / artifact.LIBRARY, manifest)
+
+
+@dataclass(frozen=True)
+class ExplainedBlock:
+    """What becomes of one depthwise convolution; ``variant`` names the kernel that computes it, None if not fused."""
+
+    report: BlockReport
+    variant: str | None
+
+    def __str__(self) -> str:
+        return f"{self.report}, as {self.variant}" if self.variant else str(self.report)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What :func:`explain` found: each depthwise convolution, and the time by operator when it was asked for."""
+
+    model: str
+    blocks: tuple[ExplainedBlock, ...]
+    profile: tuple[OperatorTime, ...] = ()
+
+
+def explain(
+    model: Model,
+    target: str = "host",
+    threads: int | None = None,
+    shapes: Shapes | None = None,
+    profile: bool = False,
+    on_phase: OnPhase | None = None,
+) -> Explanation:
+    """Tell which separable blocks a network has, how each is fused, and why not where it is not.
+
+    Args:
+        model, target, threads, shapes, on_phase: see :func:`compile`.
+        profile: also compile the network and time its operators.
+
+    Raises:
+        DwfuseError: see :func:`compile`.
+    """
+    _target(target)
+    blocks = _explain_blocks(_import(model, shapes))
+    times: list[OperatorTime] = []
+    if profile:
+        times = compile(model, target, threads, shapes, on_phase=on_phase).profile()
+    return Explanation(_model_name(model), tuple(blocks), tuple(times))
+
+
+def signature(model: Model, shapes: Shapes | None = None) -> Signature:
+    """The inputs and outputs that ``model`` will have when compiled.
+
+    Raises:
+        DwfuseError: see :func:`compile`.
+    """
+    return _signature(model, _import(model, shapes))
+
+
+def _target(name: str) -> Any:
+    from .targets import get_target
+
+    return get_target(name)
+
+
+def _check_variant(name: str) -> None:
+    try:
+        Variant.parse(name)
+    except ValueError as error:
+        raise DwfuseError(str(error)) from error
+
+
+def _import(model: Model, shapes: Shapes | None) -> tvm.IRModule:
+    import tvm
+
+    if isinstance(model, tvm.IRModule):
+        return model
+    from .frontend import import_onnx
+
+    return import_onnx(model, shapes=dict(shapes) if shapes else None)
+
+
+def _lower(module: tvm.IRModule, machine: Any, threads: int, fuse: bool, variant: str | None) -> tvm.IRModule:
+    from .pipeline import build_pipeline
+
+    with machine.tvm_target():
+        return build_pipeline(machine, threads, fuse=fuse, variant=variant)(module)
+
+
+def _build(lowered: tvm.IRModule, machine: Any) -> Any:
+    import tvm
+
+    return tvm.compile(lowered, machine.tvm_target(), relax_pipeline=None)  # the lowering pipeline ends with TVM's own
+
+
+def _explain_blocks(module: tvm.IRModule) -> list[ExplainedBlock]:
+    import tvm
+
+    import relay_passes
+    from relay_passes.choose_variants import composite_variant
+    from relay_passes.match_blocks import choose_blocks
+
+    canonical = tvm.transform.Sequential(relay_passes.canonicalize_passes())(module)
+    fused = tvm.transform.Sequential([relay_passes.FuseSeparableBlocks(), relay_passes.ChooseVariants()])(canonical)
+    variants = {
+        relay_passes.composite_block(func): composite_variant(func)
+        for _, func in fused.functions_items()
+        if relay_passes.composite_kind(func)
+    }
+    blocks = {conv: match.block for match in choose_blocks("main", canonical["main"]) for conv in match.convs}
+    explained = []
+    for report in relay_passes.explain_blocks(canonical):
+        variant = variants[blocks[report.conv]] if report.composite else None
+        explained.append(ExplainedBlock(report, variant.name if variant else None))
+    return explained
+
+
+def _manifest(model: Model, module: tvm.IRModule, machine: Any, threads: int, fused: dict[str, int]) -> Manifest:
+    inputs, outputs = _signature(model, module)
+    return Manifest(
+        model=_model_name(model),
+        target=_target_info(machine),
+        threads=threads,
+        inputs=inputs,
+        outputs=outputs,
+        tvm=version("apache-tvm"),
+        tvm_dwfuse=__version__,
+        fused=fused,
+    )
+
+
+def _signature(model: Model, module: tvm.IRModule) -> Signature:
+    """Inputs and outputs of ``main``, by the names that an ONNX model gives them."""
+    main = module["main"]
+    results = main.ret_ty.fields if hasattr(main.ret_ty, "fields") else [main.ret_ty]
+    input_names, output_names = _onnx_names(model)
+    inputs = tuple(_tensor_info(param.name, param.ty) for param in main.params)
+    outputs = tuple(_tensor_info(f"output_{i}", result) for i, result in enumerate(results))
+    return _renamed(inputs, input_names), _renamed(outputs, output_names)
+
+
+def _tensor_info(name: str, kind: Any) -> TensorInfo:
+    import tvm
+
+    if not isinstance(kind, tvm.relax.TensorType):
+        raise DwfuseError(f"{name!r} of main: is {kind}, not a tensor")
+    dims = kind.shape.values if hasattr(kind.shape, "values") else []
+    if len(dims) != kind.ndim or not all(isinstance(dim, tvm.tirx.IntImm) for dim in dims):
+        raise DwfuseError(f"{name!r} of main: shape {kind.shape} has open dimensions; give every dimension a number")
+    return TensorInfo(name, tuple(int(dim) for dim in dims), str(kind.dtype))
+
+
+def _onnx_names(model: Model) -> tuple[list[str], list[str]]:
+    """Input and output names as the ONNX graph has them: Relax replaces what is no identifier, and names no outputs."""
+    import onnx
+
+    if isinstance(model, (str, Path)):
+        model = onnx.load(model, load_external_data=False)
+    if not isinstance(model, onnx.ModelProto):
+        return [], []
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value.name for value in model.graph.input if value.name not in weights]
+    return inputs, [value.name for value in model.graph.output]
+
+
+def _renamed(tensors: tuple[TensorInfo, ...], names: list[str]) -> tuple[TensorInfo, ...]:
+    if len(names) != len(tensors):
+        return tensors
+    return tuple(replace(info, name=name) for info, name in zip(tensors, names, strict=True))
+
+
+def _model_name(model: Model) -> str:
+    import onnx
+
+    if isinstance(model, (str, Path)):
+        return Path(model).stem
+    return (model.graph.name if isinstance(model, onnx.ModelProto) else "") or "network"
+
+
+def _target_info(machine: Any) -> TargetInfo:
+    from tvm.target import codegen
+
+    features = sorted(str(feature) for feature in codegen.llvm_get_cpu_features(machine.tvm_target()))
+    in_code = tuple(feature for feature in features if feature.startswith(_CODE_FEATURES))
+    return TargetInfo(machine.name, platform.machine(), machine.mcpu, in_code)
+
+
+def _host_features() -> frozenset[str]:
+    import tvm
+
+    features = tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")()
+    return frozenset(str(feature) for feature, present in features.items() if present)
+
+
+def _count_fused(lowered: tvm.IRModule) -> dict[str, int]:
+    """Calls of fused kernels in a lowered module by variant name; kernels are called ``<variant>_<channels>``."""
+    import tvm
+
+    callees: list[str] = []
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, tvm.relax.Call) and isinstance(expr.op, tvm.ir.GlobalVar):
+            callees.append(expr.op.name_hint)
+
+    tvm.relax.analysis.post_order_visit(lowered["main"].body, visit)
+    counts = {name: sum(callee.startswith(f"{name}_") for callee in callees) for name in VARIANTS}
+    return {name: count for name, count in counts.items() if count}

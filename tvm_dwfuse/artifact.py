@@ -1,0 +1,210 @@
+"""What a build leaves on disk: a folder with a shared library and a manifest, and how it is written and checked.
+
+The folder holds ``network.so``, a Relax VM executable with its weights, and ``manifest.json``, the
+:class:`Manifest`. It appears by one rename: a build that fails or is killed leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import DwfuseError
+
+FORMAT = 1
+LIBRARY = "network.so"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape and dtype of an input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """What the library was generated for: ``name`` as the user gave it, LLVM's architecture, CPU and features."""
+
+    name: str
+    arch: str
+    mcpu: str
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The facts about an artifact that are needed to load and to describe it.
+
+    ``fused`` has the number of fused blocks by variant name.
+    """
+
+    model: str
+    target: TargetInfo
+    threads: int
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    tvm: str
+    tvm_dwfuse: str
+    fused: dict[str, int] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Indented JSON; :meth:`from_json` reads it back."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Manifest:
+        """The manifest that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the text is not a manifest.
+        """
+        fields = json.loads(text)
+        fields["target"] = TargetInfo(**{**fields["target"], "features": tuple(fields["target"]["features"])})
+        for key in ("inputs", "outputs"):
+            fields[key] = tuple(TensorInfo(**{**info, "shape": tuple(info["shape"])}) for info in fields[key])
+        return Manifest(**fields)
+
+
+def check_destination(folder: Path) -> None:
+    """Refuse early, before minutes of compiling, a folder that cannot be written or must not be replaced.
+
+    Raises:
+        DwfuseError: ``folder`` is a file, a folder that is not an artifact, or its parent cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DwfuseError(f"{folder}: is a file; name a folder to write the artifact to")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise DwfuseError(f"{folder}: holds something that is not an artifact, and is left alone; name another folder")
+    existing = _nearest_existing(folder.absolute().parent)
+    try:
+        # Asking for permission does not tell of read-only file systems, or of anything to root.
+        os.rmdir(tempfile.mkdtemp(prefix=".dwfuse-", dir=existing))
+    except OSError as error:
+        raise DwfuseError(f"{folder}: cannot be written ({existing}: {error.strerror})") from error
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty sibling folder to fill, which takes the place of ``folder`` when the body ends without error.
+
+    Raises:
+        DwfuseError: see :func:`check_destination`, or the file system refuses.
+    """
+    check_destination(folder)
+    # A trailing ".." or symbolic link must not make the sibling land elsewhere.
+    folder = folder.resolve()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise DwfuseError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        yield staging
+        _swap(staging, folder)
+    except OSError as error:
+        raise DwfuseError(f"{folder}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write(folder: Path, manifest: Manifest, library: Path) -> None:
+    """Write the artifact ``folder`` with a copy of ``library``, replacing an artifact that is there.
+
+    Raises:
+        DwfuseError: see :func:`replacing`.
+    """
+    with replacing(folder) as staging:
+        staging.chmod(0o755)
+        shutil.copyfile(library, staging / LIBRARY)
+        (staging / MANIFEST).write_text(manifest.to_json())
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of the artifact ``folder``, its files and versions checked.
+
+    Raises:
+        DwfuseError: not a folder, not an artifact, incomplete, or made by other versions.
+    """
+    if not folder.is_dir():
+        raise DwfuseError(f"{folder}: no such folder; `dwfuse compile MODEL -o {folder}` writes one")
+    for name in (MANIFEST, LIBRARY):
+        if not (folder / name).is_file():
+            raise DwfuseError(f"{folder}: not an artifact, {name} is missing; `dwfuse compile` writes artifacts")
+    try:
+        fields: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        _check_format(folder, fields.get("format"))
+        manifest = Manifest.from_json(json.dumps(fields))
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise DwfuseError(f"{folder / MANIFEST}: damaged manifest; compile the model again") from error
+    _check_versions(folder, manifest)
+    return manifest
+
+
+def check_host(folder: Path, manifest: Manifest, arch: str, features: frozenset[str]) -> None:
+    """Refuse an artifact whose instructions this machine, of that architecture and CPU features, does not have.
+
+    Raises:
+        DwfuseError: another architecture, or a CPU feature is missing.
+    """
+    target = manifest.target
+    if target.arch != arch:
+        raise DwfuseError(f"{folder}: compiled for {target.arch}, this machine is {arch}; compile the model again here")
+    missing = sorted(set(target.features) - features)
+    if missing:
+        raise DwfuseError(
+            f"{folder}: compiled for {target.mcpu}, this CPU lacks {', '.join(missing)}; compile the model again here"
+        )
+
+
+def _check_format(folder: Path, version: object) -> None:
+    if version != FORMAT:
+        raise DwfuseError(f"{folder}: artifact format {version}, this version reads {FORMAT}; compile the model again")
+
+
+def _check_versions(folder: Path, manifest: Manifest) -> None:
+    from importlib.metadata import version
+
+    from . import __version__
+
+    for name, made_by, here in (
+        ("tvm_dwfuse", manifest.tvm_dwfuse, __version__),
+        ("TVM", manifest.tvm, version("apache-tvm")),
+    ):
+        if made_by != here:
+            raise DwfuseError(f"{folder}: made by {name} {made_by}, this is {here}; compile the model again")
+
+
+def _swap(staging: Path, folder: Path) -> None:
+    """Rename ``staging`` to ``folder``; what was there is moved aside first and put back when that fails."""
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder.rename(old)
+    try:
+        staging.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _nearest_existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

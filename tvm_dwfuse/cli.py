@@ -1,0 +1,271 @@
+"""The command line: parses options and calls the functions of the package; everything else is done there."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from . import __version__
+from .errors import DwfuseError
+
+if TYPE_CHECKING:
+    from .api import Explanation, OnPhase
+    from .bench.interleave import Progress
+    from .network import CompiledNetwork
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+app = typer.Typer(
+    help="Fused depthwise-separable convolutions for Apache TVM: ONNX in, a fast network out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+zoo_app = typer.Typer(
+    help="Networks that can be built here as ONNX files.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(zoo_app, name="zoo")
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="ONNX file.")]
+TargetOption = Annotated[str, typer.Option(help="Machine to compile for.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="Threads that a run uses; every available core by default.")]
+ShapeOption = Annotated[
+    list[str] | None, typer.Option("--shape", metavar="NAME:D0,D1,...", help="Shape of an input with open dimensions.")
+]
+VariantOption = Annotated[str | None, typer.Option(help="Use this fused variant wherever it applies.")]
+
+_verbose = False
+
+
+def told_in_one_line(command: Function) -> Function:
+    """Print a :class:`DwfuseError` of ``command`` as ``error: ...`` and exit with status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except DwfuseError as error:
+            if _verbose:
+                traceback.print_exc()
+            one_line = " ".join(str(error).split())
+            typer.echo(f"error: {one_line}", err=True)
+            raise typer.Exit(2) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _warn_in_one_line(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {message}", err=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dwfuse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the traceback of an error too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+    global _verbose
+    _verbose = verbose
+    warnings.showwarning = _warn_in_one_line
+
+
+@zoo_app.command("list")
+@told_in_one_line
+def zoo_list() -> None:
+    """Print the names of the networks."""
+    from . import zoo
+
+    for name in zoo.names():
+        typer.echo(name)
+
+
+@zoo_app.command("export")
+@told_in_one_line
+def zoo_export(
+    name: Annotated[str, typer.Argument(help="A name as `dwfuse zoo list` prints it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
+    batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = 1,
+    open_batch: Annotated[bool, typer.Option("--open-batch", help="Leave the batch dimension symbolic.")] = False,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 0,
+) -> None:
+    """Build a network and write it as an ONNX file."""
+    from . import zoo
+    from .files import check_writable, write_onnx
+
+    check_writable(output)
+    chosen = {} if opset is None else {"opset": opset}
+    write_onnx(output, zoo.build(name, batch=None if open_batch else batch, seed=seed, **chosen))
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+@told_in_one_line
+def compile(
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Artifact folder to write.")],
+    target: TargetOption = "host",
+    threads: ThreadsOption = None,
+    shape: ShapeOption = None,
+    variant: VariantOption = None,
+    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse separable blocks.")] = True,
+) -> None:
+    """Compile a network and write an artifact folder."""
+    from . import api, artifact
+    from .files import parse_shapes
+
+    artifact.check_destination(output)
+    shapes = parse_shapes(shape)
+    with _phases() as on_phase:
+        network = api.compile(model, target, threads, shapes, fuse=fuse, variant=variant, on_phase=on_phase)
+        network.save(output)
+    typer.echo(_fused_line(network) if fuse else "fusing was switched off")
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+@told_in_one_line
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Artifact folder.")],
+    input: Annotated[
+        list[str], typer.Option("--input", metavar="[NAME=]FILE.npy", help="Input array; once for each input.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="File to write: .npy, or .npz for several outputs.")],
+) -> None:
+    """Run an artifact on inputs from .npy files."""
+    from . import api
+    from .files import check_writable, read_inputs, write_outputs
+
+    check_writable(output)
+    network = api.load(folder)
+    outputs = network.run(read_inputs(input, network.inputs))
+    write_outputs(output, network.outputs, outputs)
+    for info in network.outputs:
+        typer.echo(f"{info} -> {output}")
+
+
+@app.command()
+@told_in_one_line
+def bench(
+    model: ModelArgument,
+    target: TargetOption = "host",
+    threads: ThreadsOption = None,
+    against: Annotated[
+        str, typer.Option(help="Engines to compare with, by commas: onnxruntime, openvino, torch, tvm.")
+    ] = "onnxruntime,openvino",
+    json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that each engine takes.")] = 15,
+    shape: ShapeOption = None,
+    input: Annotated[
+        list[str] | None, typer.Option("--input", metavar="[NAME=]FILE.npy", help="Input array; random by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random input.")] = 0,
+) -> None:
+    """Time a network, fused and unfused, interleaved with other engines."""
+    from .bench import OURS, PEERS, Plan, benchmark
+    from .files import check_writable, model_inputs, parse_names, parse_shapes, read_inputs, write_text
+    from .network import random_inputs
+    from .threads import check
+
+    if json:
+        check_writable(json)
+    peers = parse_names("--against", against, PEERS)
+    expected = model_inputs(model, parse_shapes(shape))
+    arrays = read_inputs(input, expected) if input else random_inputs(expected, seed)
+    with _bar() as progress:
+        result = benchmark(model, [*OURS, *peers], arrays, target, check(threads), Plan(rounds=rounds), progress)
+    typer.echo(result.to_text())
+    if json:
+        write_text(json, result.to_json())
+
+
+@app.command()
+@told_in_one_line
+def explain(
+    model: ModelArgument,
+    target: TargetOption = "host",
+    threads: ThreadsOption = None,
+    shape: ShapeOption = None,
+    profile: Annotated[bool, typer.Option("--profile", help="Also compile, run, and print time by operator.")] = False,
+) -> None:
+    """Tell which separable blocks a network has, how each is fused, and why not where it is not."""
+    from . import api
+    from .files import parse_shapes
+
+    with _phases() as on_phase:
+        found = api.explain(model, target, threads, parse_shapes(shape), profile, on_phase)
+    typer.echo(_explained(found))
+
+
+def _fused_line(network: CompiledNetwork) -> str:
+    if not network.fused:
+        return "no separable block found: nothing was fused"
+    counts = ", ".join(f"{count} {kind}" for kind, count in network.fused.items())
+    return f"fused blocks: {counts}"
+
+
+def _explained(found: Explanation) -> str:
+    from .report import text_table
+
+    lines = [str(block) for block in found.blocks]
+    if not any(block.report.composite for block in found.blocks):
+        lines.append("no separable block found: nothing is fused")
+    if found.profile:
+        total = sum(row.median_ms for row in found.profile)
+        rows = [
+            (row.name, str(row.calls), f"{row.median_ms:.3f}", f"{100 * row.median_ms / total:.1f}%")
+            for row in found.profile
+        ]
+        lines += ["", text_table(("operator", "calls", "ms", "share"), rows), f"total {total:.3f} ms"]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _phases() -> Iterator[OnPhase]:
+    """Show the phase of a compilation while it lasts, on a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda phase: None
+        return
+    with console.status("starting") as status:
+        yield lambda phase: status.update(f"{phase} ...")
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar on standard error, gone when the job is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total)
+
+
+def main() -> None:
+    """The entry point ``dwfuse``."""
+    try:
+        app(prog_name="dwfuse")
+    except BrokenPipeError:  # `dwfuse zoo list | head -1`
+        sys.stderr.close()

@@ -1,0 +1,54 @@
+"""The phases from an imported network to a module that TVM builds. The order stands here and nowhere else."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import relax
+from tvm.relax import transform
+
+import relay_passes
+
+from .targets import CpuTarget, host_target
+
+CpuTargetOrNone = CpuTarget | None
+
+
+def build_pipeline(
+    target: CpuTarget | None = None, threads: int = 1, fuse: bool = True, variant: str | None = None
+) -> tvm.transform.Pass:
+    """All phases for a CPU, as one pass over a Relax module with ``main``.
+
+    Args:
+        target: the machine; the one at hand by default.
+        threads: threads that each kernel uses.
+        fuse: whether separable blocks are fused; else every convolution is computed alone.
+        variant: the variant to use wherever it is legal, instead of the default choice.
+    """
+    target = target or host_target()
+    choose = relay_passes.prefer_variant(variant) if variant else relay_passes.same_layout_first
+    phases = [
+        # 1. One form for what can be written in many; activations NHWC from end to end.
+        *relay_passes.canonicalize_passes(),
+        # 2. Blocks become composites, then what is left of the convolutions does.
+        *([relay_passes.FuseSeparableBlocks()] if fuse else []),
+        relay_passes.FuseConvolutions(),
+        # 3. Composites become scheduled kernels.
+        relay_passes.ChooseVariants(choose),
+        relay_passes.LowerComposites(target, threads),
+        # 4. The rest of the network, by TVM's own operators and our schedules.
+        transform.LegalizeOps(),
+        transform.AnnotateTIROpPattern(),
+        transform.FoldConstant(),
+        transform.FuseOps(),
+        transform.FuseTIR(),
+        transform.DeadCodeElimination(),
+        # 5. To the virtual machine.
+        relax.pipeline.default_build_pipeline(),
+    ]
+    return tvm.transform.Sequential(phases, name="dwfuse")
+
+
+def register() -> None:
+    """Make ``relax.get_pipeline("dwfuse", target=..., threads=...)`` known; calling it again changes nothing."""
+    if "dwfuse" not in relax.pipeline.PIPELINE_MAP:
+        relax.register_pipeline("dwfuse")(build_pipeline)
