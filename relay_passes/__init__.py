@@ -14,6 +14,7 @@ from .fuse_separable_blocks import FuseSeparableBlocks
 from .lower_composites import LowerComposites
 from .match_blocks import Match, Resolve, find_blocks, find_convolutions, prefer, program_order
 from .raise_call_tir import RaiseCallTir
+from .schedule_remaining import ScheduleRemaining
 from .simplify_inference import SimplifyInference
 from .to_channels_last import ToChannelsLast
 
@@ -31,6 +32,7 @@ __all__ = [
     "Match",
     "RaiseCallTir",
     "Resolve",
+    "ScheduleRemaining",
     "SimplifyInference",
     "ToChannelsLast",
     "canonicalize_passes",

@@ -91,6 +91,8 @@ def _canonicalize_product(call: relax.Call, rewrite: Rewrite) -> relax.Expr | No
         gate = _gate(other, rewrite)
         if gate is not None and gate.same_as(data) and _is_sixth(scale):
             return relax.op.multiply(data, rewrite.emit(_hardsigmoid(data, rewrite)))
+        if scale == 1 and _is_hardsigmoid_of(data, other, rewrite):
+            return relax.op.multiply(data, other)
     return None
 
 
@@ -127,6 +129,12 @@ def _hardsigmoid(data: relax.Expr, rewrite: Rewrite) -> relax.Expr:
     dtype = str(data.ty.dtype)
     product = rewrite.emit(relax.op.multiply(data, relax.const(1 / 6, dtype)))
     return relax.op.clip(rewrite.emit(relax.op.add(product, relax.const(0.5, dtype))), _literal(0), _literal(1))
+
+
+def _is_hardsigmoid_of(data: relax.Expr, expr: relax.Expr, rewrite: Rewrite) -> bool:
+    clipped = _clipped(rewrite.value(expr))
+    affine = _affine(clipped[0], rewrite) if clipped is not None and clipped[1:] == (0, 1) else None
+    return affine is not None and affine[0].same_as(data) and _is_hardsigmoid(*affine[1:])
 
 
 def _is_hardsigmoid(slope: float, offset: float) -> bool:

@@ -38,7 +38,7 @@ class Rewrite:
 
     def is_sole_use(self, expr: relax.Expr) -> bool:
         """Whether the variable ``expr`` had one reader, and was no output, when the pass began."""
-        return self._mutation.use_count(expr) <= 1
+        return isinstance(expr, relax.DataflowVar) and self._mutation.use_count(expr) <= 1
 
     def emit(self, expr: relax.Expr) -> relax.Var:
         """``expr`` bound to a new variable, in front of the call that the rule was offered."""
@@ -61,7 +61,8 @@ class _Mutation(PyExprMutator):
         self.module = module
         self.rule = rule
         self.flow = Dataflow(func)
-        self.counts: dict[relax.Var, int] = {}
+        self.values: dict[relax.Var, relax.Expr] = {}
+        self.counts: dict[relax.Expr, int] = {}
 
     def use_count(self, expr: relax.Expr) -> int:
         return self.counts.get(expr, 1)
@@ -73,11 +74,19 @@ class _Mutation(PyExprMutator):
         return self._apply(super().visit_tuple_getitem_(item))
 
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
-        super().visit_var_binding_(binding)
+        if not isinstance(binding.var, relax.DataflowVar):
+            super().visit_var_binding_(binding)
+            return
+        value = self.visit_expr(binding.value)
+        if not isinstance(value, (relax.Var, GenericConst)):
+            value = self.builder_.emit(value, binding.var.name)
+        self.values[binding.var] = value
+        # A rule that gives an operand back leaves that operand with both sets of readers.
         count = len(self.flow.users(binding.var)) + self.flow.is_output(binding.var)
-        # A binding that became another name of a variable leaves that variable with both sets of readers.
-        var = self.visit_expr(binding.var)
-        self.counts[var] = self.counts.get(var, 0) + count
+        self.counts[value] = self.counts.get(value, 0) + count
+
+    def visit_dataflow_var_(self, var: relax.DataflowVar) -> relax.Expr:
+        return self.values[var] if var in self.values else super().visit_dataflow_var_(var)
 
     def _apply(self, expr: relax.Expr) -> relax.Expr:
         replacement = self.rule(expr, Rewrite(self))

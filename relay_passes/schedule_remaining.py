@@ -5,12 +5,12 @@ from __future__ import annotations
 import tvm
 from tvm import relax, tirx
 
-from schedules import elementwise, moves, reduction
+from schedules import elementwise, fallback, moves, reduction
 from schedules.transcendentals import inline_transcendentals
 from tvm_dwfuse.targets import CpuTarget
 
 #: Tried in this order; each returns a scheduled function, or None for one that is not its own.
-RULES = (moves.apply, elementwise.apply, reduction.apply)
+RULES = (moves.apply, elementwise.apply, reduction.apply, fallback.apply)
 
 _AS_VIEWS = tvm.transform.Sequential(
     [relax.transform.RewriteDataflowReshape(), relax.transform.DeadCodeElimination()], name="ReshapesAsViews"

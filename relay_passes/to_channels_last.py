@@ -123,6 +123,8 @@ class _Mutation(PyExprMutator):
         array = constant_array(expr)
         if array is not None:
             return constant(array.transpose(axes))
+        if isinstance(expr, relax.Call):
+            expr = self.builder_.emit(expr)
         inner = self.lookup_binding(expr) if isinstance(expr, relax.Var) else None
         if inner is not None and op_name(inner) == "relax.permute_dims" and inner.attrs.axes is not None:
             axes = [int(inner.attrs.axes[axis]) for axis in axes]

@@ -29,11 +29,10 @@ def has_only(block: s_tir.SBlock, *kinds: int) -> bool:
 def schedule_of(func: tirx.PrimFunc, *kinds: int) -> s_tir.Schedule | None:
     """A schedule of ``func`` if it is a row of plain loop nests with iterators of these kinds, else None.
 
-    Plain means that shapes are numbers, and that each block stores one element, at the indices that it iterates over.
+    Plain means that buffers are dense, that shapes are numbers, and that each block stores one element, at the
+    indices that it iterates over.
     """
-    if not isinstance(func.body, s_tir.SBlockRealize) or func.body.block.name_hint != "root":
-        return None
-    if not all(_is_plain_buffer(param) for param in func.params):
+    if not has_root(func) or not all(_is_plain_buffer(param) for param in func.params):
         return None
     sch = s_tir.Schedule(func)
     blocks = [sch.get(block) for block in leaf_blocks(sch)]
@@ -42,14 +41,21 @@ def schedule_of(func: tirx.PrimFunc, *kinds: int) -> s_tir.Schedule | None:
     return sch
 
 
+def has_root(func: tirx.PrimFunc) -> bool:
+    """Whether the function's body is a root block, as every schedule needs."""
+    return isinstance(func.body, s_tir.SBlockRealize) and func.body.block.name_hint == "root"
+
+
 def _is_plain_buffer(param: tirx.Var) -> bool:
-    return hasattr(param.ty, "shape") and all(isinstance(extent, tirx.IntImm) for extent in param.ty.shape)
+    if not tirx.is_buffer_var(param) or param.ty.strides:
+        return False
+    return all(isinstance(extent, tirx.IntImm) and int(extent) > 0 for extent in param.ty.shape)
 
 
 def _is_plain(block: s_tir.SBlock) -> bool:
     ranges = [var.dom for var in block.iter_vars]
     numbers = all(isinstance(part, tirx.IntImm) for dom in ranges for part in (dom.min, dom.extent))
-    return numbers and isinstance(block.body, BufferStore) and writes_whole_output(block, block.body)
+    return bool(ranges) and numbers and isinstance(block.body, BufferStore) and writes_whole_output(block, block.body)
 
 
 def inline_into_outputs(sch: s_tir.Schedule) -> None:
@@ -90,9 +96,9 @@ def loads(node: Expr | tirx.Stmt) -> list[TensorLoad]:
 
 def variables(expr: Expr) -> set[tirx.Var]:
     """The variables, buffers among them, in an expression."""
-    found: set[tirx.Var] = set()
-    tvm_ffi.structural_walk(expr, (tirx.Var, lambda var: found.add(var) and None))
-    return found
+    found: list[tirx.Var] = []
+    tvm_ffi.structural_walk(expr, (tirx.Var, lambda var: found.append(var)))
+    return set(found)
 
 
 def substitute(expr: Expr, at: dict[tirx.Var, Expr]) -> Expr:

@@ -19,6 +19,10 @@ from .rolling import roll_rows
 from .stages import StagePlan
 
 
+#: Below this many products a kernel runs on one core: starting the others costs as much as 10 us of work.
+PARALLEL_MACS = 400_000
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A scheduled function and what it expects: operands in the order of :meth:`Block.operands`, then the output."""
@@ -55,6 +59,7 @@ def build_kernel(
     """
     if variant is not None and not variant.supports(block):
         raise ValueError(f"{variant.name} does not compute a {block.order} block in {block.layout}")
+    threads = threads if block.macs() >= PARALLEL_MACS else 1
     knobs = knobs or default_knobs(block, variant, target, threads)
     sch = schedule_block(block, variant, target, threads, knobs)
     func = roll_rows(hoist_predicates(sch.mod["main"]))
@@ -74,7 +79,7 @@ def schedule_block(
     if variant is None:
         single.schedule(sch, block, plans[0], knobs.depth, threads)
     elif variant.order == "dwpw":
-        dwpw.schedule(sch, block, plans, knobs.depth, threads)
+        dwpw.schedule(sch, plans, knobs.depth, threads)
     elif variant.traversal == "channels":
         pwdw.schedule_channels(sch, block, plans, fit_channel_depth(block, knobs), threads)
     else:

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from tvm import s_tir
 
-from tvm_dwfuse.blocks import Block
-
 from .stages import StagePlan, place_padding, schedule_stage
 
 
-def schedule(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], depth: int, threads: int) -> None:
+def schedule(sch: s_tir.Schedule, plans: list[StagePlan], depth: int, threads: int) -> None:
     """Steps over rows outermost, in parallel; inside one, the depthwise stage and then the pointwise stage."""
     first, last = plans
-    step = split_rows(sch, sch.get_sblock(last.out), last, depth, threads)
+    step = split_rows(sch, last, depth, threads)
     schedule_stage(sch, last)
     sch.compute_at(sch.get_sblock(first.out), step, preserve_unit_loops=True)
     schedule_stage(sch, first)
     place_padding(sch, first, step)
 
 
-def split_rows(
-    sch: s_tir.Schedule, out: s_tir.schedule.SBlockRV, plan: StagePlan, depth: int, threads: int
-) -> s_tir.schedule.LoopRV:
-    """Split the rows of ``out`` into steps of ``depth``; returns the loop over (image, step), parallel if asked for."""
-    n, a, b, c = sch.get_loops(out)
+def split_rows(sch: s_tir.Schedule, plan: StagePlan, depth: int, threads: int) -> s_tir.schedule.LoopRV:
+    """Split the rows of the stage's output into steps of ``depth``; returns the loop over (image, step), in parallel.
+
+    TVM can prove a loop parallel as long as nothing is computed inside it, so this comes before all else.
+    """
+    n, a, b, c = sch.get_loops(sch.get_sblock(plan.out))
     h = a if plan.sink == "NHWC" else b
     steps, inner = sch.split(h, [None, depth])
     if plan.sink == "NHWC":

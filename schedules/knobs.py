@@ -61,10 +61,13 @@ def stage_layouts(block: Block, variant: Variant | None) -> list[Layout]:
 
 
 def _tile(stage: Conv, source: Layout, sink: Layout, width: int, target: CpuTarget) -> Tile:
+    if source == "NCHW" and stage.is_depthwise:
+        lanes = _best_divisor(width, target.lanes)
+        return Tile(1, lanes, 1, lanes)
     if stage.is_depthwise:
         return _depthwise_tile(stage, width, target)
     if source == "NCHW" and sink == "NCHW":
-        lanes = min(target.lanes, width)
+        lanes = _best_divisor(width, target.lanes)
         group_out = stage.out_channels // stage.groups
         most = min(target.registers // 2, group_out)
         return Tile(1, lanes, most if stage.groups == 1 else _largest_divisor(group_out, most), lanes)

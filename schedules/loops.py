@@ -78,7 +78,7 @@ class FlatViews:
         """The elements of ``buffer`` in the order of memory."""
         if buffer not in self._views:
             size = math.prod(int(extent) for extent in buffer.shape)
-            self._views[buffer] = tirx.decl_buffer([int64(size)], buffer.dtype, f"{buffer.name}_flat")
+            self._views[buffer] = tirx.decl_buffer([int64(size)], buffer.dtype, f"{buffer.name}_flat", layout=None)
         return self._views[buffer]
 
     def declarations(self) -> list[tirx.Stmt]:

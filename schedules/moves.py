@@ -9,7 +9,7 @@ concat, shuffle and split of ShuffleNetV2 (Ma et al. 2018) is one pass over memo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -62,7 +62,8 @@ def apply(func: tirx.PrimFunc, target: CpuTarget, threads: int) -> tirx.PrimFunc
     inline_into_outputs(sch)
     moves = [_trace(sch.get(block)) for block in leaf_blocks(sch)]
     known = [move for move in moves if move is not None]
-    if not known or len(known) < len(moves):
+    outputs = [move.out for move in known]
+    if len(known) < len(moves) or any(source in outputs for move in known for source in move.sources):
         return None
     return _Emitter(known, target.lanes, threads).function(func)
 
@@ -133,12 +134,10 @@ class _Emitter:
         return nest([*outer, -(-width // tile)], is_worth_threads(elements, self._threads), body)
 
     def _stores(self, move: Move, tile: int, at: list[Expr]) -> Iterator[tirx.Stmt]:
-        channels = move.shape[-1]
-        size = tile * channels
-        pitch = np.array([*np.cumprod((move.shape[1:])[::-1])[::-1]])
+        pitch = [math.prod(move.shape[axis:]) for axis in range(1, len(move.shape))]
         start = _dot(at, pitch)
         out = self._flat.of(move.out)
-        for first, lanes in _windows(size, self._lanes):
+        for first, lanes in _windows(tile * move.shape[-1], self._lanes):
             value = self._gather(move, np.arange(first, first + lanes), at)
             yield BufferStore(out, value, [_ramp(start + first, lanes)])
 
@@ -167,10 +166,10 @@ class _Emitter:
         """A load of ``first .. last``, rounded up to a power of two where that stays inside the buffer."""
         span = last - first + 1
         width = 1 << (span - 1).bit_length()
-        reach = [stride * (extent - 1) for stride, extent in zip(strides, move.shape[:-1], strict=True)]
-        lowest = sum(min(0, r) for r in reach[:-1]) + min(0, reach[-1])
-        highest = sum(max(0, r) for r in reach[:-1]) + max(0, reach[-1])
-        size = int(np.prod([int(extent) for extent in move.sources[which].shape]))
+        steps = [*(extent - 1 for extent in move.shape[:-2]), move.shape[-2] - move.tile(self._lanes)]
+        reach = [stride * step for stride, step in zip(strides, steps, strict=True)]
+        lowest, highest = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach)
+        size = math.prod(int(extent) for extent in move.sources[which].shape)
         if first + highest + width <= size:
             return _Load(which, strides, first, width)
         if last + 1 - width + lowest >= 0:
@@ -179,7 +178,7 @@ class _Emitter:
 
     def _read(self, move: Move, load: _Load, at: list[Expr]) -> Expr:
         source = self._flat.of(move.sources[load.which])
-        return tirx.BufferLoad(source, [_ramp(_dot(at, np.array(load.strides)) + load.first, load.width)])
+        return tirx.BufferLoad(source, [_ramp(_dot(at, load.strides) + load.first, load.width)])
 
 
 def _windows(size: int, lanes: int) -> Iterator[tuple[int, int]]:
@@ -205,7 +204,7 @@ def _runs(members: list[int], address: np.ndarray, lanes: int) -> Iterator[list[
     yield run
 
 
-def _dot(index: list[Expr], pitch: np.ndarray) -> Expr:
+def _dot(index: list[Expr], pitch: Sequence[int]) -> Expr:
     total: Expr = int64(0)
     for i, step in zip(index, pitch, strict=True):
         total = total + i * int64(step)

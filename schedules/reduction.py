@@ -32,7 +32,8 @@ _CHAINS = 4
 #: Taps up to which a window is unrolled: 5 x 5.
 _MAX_TAPS = 25
 
-_COMBINERS = (tirx.Add, tirx.Mul, tirx.Max, tirx.Min)
+#: How partial results combine, and the value to start each from; None for any, as one more of it changes nothing.
+_IDENTITY: dict[type, int | None] = {tirx.Add: 0, tirx.Mul: 1, tirx.Max: None, tirx.Min: None}
 
 
 def apply(func: tirx.PrimFunc, target: CpuTarget, threads: int) -> tirx.PrimFunc | None:
@@ -46,6 +47,8 @@ def apply(func: tirx.PrimFunc, target: CpuTarget, threads: int) -> tirx.PrimFunc
         return None
     _inline_cheap_blocks(sch)
     blocks = [sch.get(block) for block in leaf_blocks(sch)]
+    if not all(has_only(block, IterVar.DataPar) or _Reduction.of(block).has_vector_axis for block in blocks):
+        return None
     writer = _Writer(target.lanes, threads)
     statements = writer.stages(blocks)
     kept = sch.get(sch.get_sblock("root")).alloc_buffers
@@ -99,10 +102,32 @@ class _Reduction:
 
     @property
     def runs_along_memory(self) -> bool:
-        """Whether the last reduced axis is adjacent in memory in what is read, so that vectors should run along it."""
+        """Whether vectors should run along the last reduced axis: it alone is adjacent in memory in what is read.
+
+        Each lane then holds a part of the result, so the parts must be independent of ``init``.
+        """
         last = self.reduced[-1]
-        read = [load for load in loads(self.value) if not load.source.same_as(self.buffer)]
-        return isinstance(self.value, _COMBINERS) and all(last in variables(load.indices[-1]) for load in read)
+        adjacent = [
+            variables(load.indices[-1]) if load.indices else set()
+            for load in loads(self.value)
+            if not load.source.same_as(self.buffer)
+        ]
+        return self._combines_parts() and all(last in index and not index & set(self.spatial) for index in adjacent)
+
+    def _combines_parts(self) -> bool:
+        if type(self.value) not in _IDENTITY or not isinstance(self.init, (tirx.FloatImm, tirx.IntImm)):
+            return False
+        running, identity = self.value.a, _IDENTITY[type(self.value)]
+        return (
+            isinstance(running, TensorLoad)
+            and running.source.same_as(self.buffer)
+            and (identity is None or self.init.value == identity)
+        )
+
+    @property
+    def has_vector_axis(self) -> bool:
+        """Whether there is an axis for vectors to run along."""
+        return bool(self.spatial) or self.runs_along_memory
 
     def step(self, at: dict[tirx.Var, Expr], accumulator: Expr) -> Expr:
         """``value`` at a point, the running result being ``accumulator``."""
@@ -275,4 +300,4 @@ def _replace(expr: Expr, at: dict[tirx.Var, Expr], buffer: tirx.Buffer, value: E
 
 
 def _registers(buffer: tirx.Buffer, size: int) -> tirx.Buffer:
-    return tirx.decl_buffer([int64(size)], buffer.dtype, f"{buffer.name}_acc", scope="local")
+    return tirx.decl_buffer([int64(size)], buffer.dtype, f"{buffer.name}_acc", layout=None)

@@ -11,11 +11,28 @@ from .stages import StagePlan, place_padding, schedule_stage
 
 
 def schedule(sch: s_tir.Schedule, block: Block, plan: StagePlan, depth: int, threads: int) -> None:
-    """Steps of ``depth`` output rows outermost, in parallel; one register tile at a time inside."""
-    step = split_rows(sch, sch.get_sblock(plan.out), plan, depth, threads)
+    """Steps of ``depth`` output rows outermost, in parallel; one register tile at a time inside.
+
+    A pointwise stage whose rows do not divide evenly among the threads runs its channel tiles in parallel instead.
+    """
+    height, _ = block.sizes()[-1]
+    uneven = block.batch * -(-height // depth) % threads != 0
+    by_channels = uneven and plan.conv.is_pointwise and plan.sink == "NHWC" and not block.prologue
+    if by_channels:
+        step = split_rows(sch, plan, height, 1)
+    else:
+        step = split_rows(sch, plan, depth, threads)
     schedule_stage(sch, plan)
     place_padding(sch, plan, step)
     if block.prologue:
-        sch.compute_at(sch.get_sblock("scaled"), step, preserve_unit_loops=True)
-        lane = sch.get_loops(sch.get_sblock("scaled"))[-1]
-        sch.vectorize(sch.split(lane, [None, min(plan.lanes, plan.conv.in_channels)])[1])
+        _place_scaling(sch, plan, step)
+    if by_channels:
+        sch.parallel(sch.get_loops(sch.get_sblock(plan.out))[1])
+
+
+def _place_scaling(sch: s_tir.Schedule, plan: StagePlan, step: s_tir.schedule.LoopRV) -> None:
+    """Multiply the input of a step by the scale before its products, so that it is done once for all channels."""
+    scaled = sch.get_sblock("scaled")
+    sch.compute_at(scaled, step, preserve_unit_loops=True)
+    lane = sch.get_loops(scaled)[-1]
+    sch.vectorize(sch.split(lane, [None, min(plan.lanes, plan.conv.in_channels)])[1])

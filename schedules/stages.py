@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tvm import s_tir
 
 from tvm_dwfuse.blocks import Conv, Layout
+from tvm_dwfuse.kernels.definition import accumulator_layout
 
 #: Makes TVM's LoopPartition split a loop where a tail does not fill it, so that full tiles run without predicates.
 PARTITION = "pragma_loop_partition_hint"
@@ -47,8 +48,8 @@ class StagePlan:
 
     @property
     def lanes_along_width(self) -> bool:
-        """Vectors run along the width where channels are not adjacent in memory on the side that is read."""
-        return self.source == "NCHW" and (self.conv.is_depthwise or self.sink == "NCHW")
+        """Whether vectors run along the width rather than along the channels."""
+        return accumulator_layout(self.conv, self.source, self.sink) == "NCHW"
 
 
 def schedule_stage(sch: s_tir.Schedule, plan: StagePlan, *, channels_outside: bool = True) -> None:
@@ -129,7 +130,7 @@ def _tile_along_width(sch: s_tir.Schedule, plan: StagePlan) -> None:
     out, acc = sch.get_sblock(plan.out), sch.get_sblock(plan.acc)
     h, w, c = _spatial_loops(sch, out, plan.sink)
     channels = 1 if plan.conv.is_depthwise else plan.channels
-    lanes = min(plan.lanes, int(sch.get(w).extent))
+    lanes = plan.pixels
     tails = Tails.of(sch, (h, plan.rows), (w, lanes), (c, channels))
     ho, hi = sch.split(h, [None, plan.rows])
     wo, wl = sch.split(w, [None, lanes])
@@ -178,7 +179,7 @@ def _acc_loops(sch: s_tir.Schedule, acc: s_tir.schedule.SBlockRV, plan: StagePla
     count = 2 if plan.conv.is_depthwise else 3
     loops = sch.get_loops(acc)
     spatial, reduction = loops[-3 - count : -count], loops[-count:]
-    if plan.sink == "NCHW":
+    if plan.lanes_along_width:
         spatial = [spatial[1], spatial[2], spatial[0]]
     return [*spatial, *reduction]
 

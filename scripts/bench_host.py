@@ -24,6 +24,8 @@ MODELS = (
     "mnasnet_a1_1.0_224,efficientnet_b0_224,efficientnet_lite0_224,ds_cnn_s,ds_cnn_m,ds_cnn_l,mcunet_vww,shufflenet_v2_1.0_224"
 )
 
+LEGEND = "Medians in milliseconds; vs: dwfuse's time relative to that engine's."
+
 
 def main(
     models: Annotated[str, typer.Option(help="Zoo networks, by commas.")] = MODELS,
@@ -35,7 +37,7 @@ def main(
 ) -> None:
     """Time zoo networks on this machine."""
     console = Console(stderr=True)
-    counts = sorted({1, available()}) if not threads else [check(int(word)) for word in threads.split(",")]
+    counts = _thread_counts(threads)
     engines = [*OURS, *parse_names("--against", against, PEERS)]
     machine = describe_machine()
     results: list[Result] = []
@@ -55,7 +57,16 @@ def main(
                 console.print(results[-1].to_text(), markup=False, highlight=False)
                 _write(json_file, markdown, machine, results)
     facts = ", ".join(f"{key} {value}" for key, value in machine.items())
-    typer.echo(f"{facts}\n\n{suite_table(results)}")
+    typer.echo(f"{facts}\n{LEGEND}\n\n{suite_table(results)}")
+
+
+def _thread_counts(text: str) -> list[int]:
+    if not text:
+        return sorted({1, available()})
+    try:
+        return [check(int(word)) for word in text.split(",")]
+    except ValueError:
+        raise DwfuseError(f"--threads {text}: expected numbers divided by commas") from None
 
 
 def _write(json_file: Path | None, markdown: Path | None, machine: dict[str, str], results: list[Result]) -> None:
@@ -65,11 +76,12 @@ def _write(json_file: Path | None, markdown: Path | None, machine: dict[str, str
         write_text(json_file, json.dumps(content, indent=2) + "\n")
     if markdown:
         facts = "\n".join(f"- {key}: {value}" for key, value in machine.items())
-        write_text(markdown, f"{facts}\n\n{suite_table(results, markdown=True)}\n")
+        write_text(markdown, f"{facts}\n\n{LEGEND}\n\n{suite_table(results, markdown=True)}\n")
 
 
 if __name__ == "__main__":
     try:
         typer.run(main)
     except DwfuseError as error:
-        raise SystemExit(f"error: {error}") from None
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None

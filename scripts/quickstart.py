@@ -48,7 +48,7 @@ def main() -> None:
     print("timing, engines interleaved, one thread ...", flush=True)
     results = [benchmark_zoo(name, [*OURS, "onnxruntime", "openvino"], threads=1) for name in NETWORKS]
     print(", ".join(f"{key} {value}" for key, value in describe_machine().items()))
-    print()
+    print("medians in milliseconds; vs: dwfuse's time relative to that engine's\n")
     print(suite_table(results))
 
 

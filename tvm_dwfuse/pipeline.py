@@ -10,8 +10,6 @@ import relay_passes
 
 from .targets import CpuTarget, host_target
 
-CpuTargetOrNone = CpuTarget | None
-
 
 def build_pipeline(
     target: CpuTarget | None = None, threads: int = 1, fuse: bool = True, variant: str | None = None
@@ -41,7 +39,7 @@ def build_pipeline(
         transform.FoldConstant(),
         transform.FuseOps(),
         transform.FuseTIR(),
-        transform.DeadCodeElimination(),
+        relay_passes.ScheduleRemaining(target, threads),
         # 5. To the virtual machine.
         relax.pipeline.default_build_pipeline(),
     ]

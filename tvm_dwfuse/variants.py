@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .blocks import Block, Layout
+from .blocks import Block, Conv, Layout
 
 ORDERS = ("dwpw", "pwdw", "pwdwpw")
 TRAVERSALS = ("rows", "channels")
@@ -43,7 +43,9 @@ class Variant:
 
     def supports(self, block: Block) -> bool:
         """Whether this variant computes ``block`` as it stands, without a layout change around it."""
-        return block.order == self.order and self.in_layout == self.out_layout == block.layout and not block.prologue
+        if block.order != self.order or not self.in_layout == self.out_layout == block.layout or block.prologue:
+            return False
+        return self.order == "dwpw" or self.traversal == "channels" or not _skips_rows(block.stages[1])
 
     @staticmethod
     def parse(name: str) -> Variant:
@@ -55,6 +57,11 @@ class Variant:
         if name not in VARIANTS:
             raise ValueError(f"unknown variant {name!r}; known: {', '.join(VARIANTS)}")
         return VARIANTS[name]
+
+
+def _skips_rows(depthwise: Conv) -> bool:
+    """Whether rows of the input are read by no output: a walk by rows would have to jump over them."""
+    return depthwise.strides[0] > depthwise.dilation[0] * (depthwise.kernel[0] - 1) + 1
 
 
 def _table(*names: str) -> dict[str, Variant]:

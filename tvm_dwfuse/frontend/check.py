@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ _OWN_OPERATORS = {"Swish", "If", "Constant"}
 
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 
-#: Tensors above this size are left out where onnx copies a model to look at it.
+#: Weights with more elements are left out where onnx copies a model to look at it, and copies up to 2 GB only.
 _LARGE = 1024
 
 
@@ -92,7 +93,7 @@ def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.sparse_initializer.extend(model.graph.sparse_initializer)
     inputs = {value.name for value in graph.input}
     for tensor in model.graph.initializer:
-        if tensor.ByteSize() <= _LARGE:
+        if math.prod(tensor.dims) <= _LARGE:
             graph.initializer.append(tensor)
         elif tensor.name not in inputs:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

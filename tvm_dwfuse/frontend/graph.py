@@ -69,9 +69,17 @@ class Graph:
         """A model of the graph as it stands, without what no output needs."""
         nodes = self._needed_nodes()
         read = {name for node in nodes for name in _reads(node)} | {output.name for output in self.outputs}
-        initializers = [numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in read]
-        graph = onnx.helper.make_graph(nodes, "graph", self.inputs, self.outputs, initializers)
-        return onnx.helper.make_model(graph, opset_imports=self.opset_imports, ir_version=self.ir_version)
+        # Filled in place: protobuf copies a message, as onnx.helper.make_model does, only up to 2 GB.
+        model = onnx.ModelProto(ir_version=self.ir_version)
+        model.opset_import.extend(self.opset_imports)
+        model.graph.name = "graph"
+        model.graph.node.extend(nodes)
+        model.graph.input.extend(self.inputs)
+        model.graph.output.extend(self.outputs)
+        for name, array in self.constants.items():
+            if name in read:
+                _fill(model.graph.initializer.add(), name, array)
+        return model
 
     def _needed_nodes(self) -> list[onnx.NodeProto]:
         needed = {output.name for output in self.outputs}
@@ -87,6 +95,16 @@ class Graph:
             return numpy_helper.to_array(tensor)
         except (ValueError, TypeError) as error:
             raise DwfuseError(f"{self.label}: initializer {tensor.name!r} cannot be read: {error}") from error
+
+
+def _fill(tensor: onnx.TensorProto, name: str, array: np.ndarray) -> None:
+    if array.dtype.kind != "f":
+        tensor.CopyFrom(numpy_helper.from_array(array, name))
+        return
+    tensor.name = name
+    tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.dims.extend(array.shape)
+    tensor.raw_data = np.ascontiguousarray(array).tobytes()
 
 
 def _copy(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:

@@ -53,11 +53,22 @@ def block_definition(block: Block, layouts: Sequence[Layout], tiles: Sequence[in
         operands.append(weight)
         read = _padded(read, stage, size, block.batch, layouts[i], f"pad{i}")
         sums = _depthwise if stage.is_depthwise else _dense
-        acc = sums(read, stage, weight, block.batch, heights_widths[i + 1], layouts[i + 1], f"acc{i}")
-        out, extra = _epilogue(acc, stage, shapes[i + 1], layouts[i + 1], block.dtype, i)
+        acc_layout = accumulator_layout(stage, layouts[i], layouts[i + 1])
+        acc = sums(read, stage, weight, block.batch, heights_widths[i + 1], acc_layout, f"acc{i}")
+        out, extra = _epilogue(acc, acc_layout, stage, shapes[i + 1], layouts[i + 1], block.dtype, i)
         operands += extra
         read = _reader(out, layouts[i + 1])
     return te.create_prim_func([*operands, out])
+
+
+def accumulator_layout(stage: Conv, source: Layout, sink: Layout) -> Layout:
+    """Layout of ``acc<i>``: its last axis is the one that vectors run along.
+
+    That is the width where the input's channels are not adjacent in memory and either each output has a channel of
+    its own to read (depthwise) or the output's channels are not adjacent either; else it is the channels.
+    """
+    along_width = source == "NCHW" and (stage.is_depthwise or sink == "NCHW")
+    return "NCHW" if along_width else "NHWC"
 
 
 def packed_shape(stage: Conv, tile: int) -> tuple[int, ...]:
@@ -169,7 +180,7 @@ def _dense(
 
 
 def _epilogue(
-    acc: te.Tensor, stage: Conv, shape: Sequence[int], layout: Layout, dtype: str, index: int
+    acc: te.Tensor, acc_layout: Layout, stage: Conv, shape: Sequence[int], layout: Layout, dtype: str, index: int
 ) -> tuple[te.Tensor, list[te.Tensor]]:
     """The stage's output tensor and the operands (bias, residual) that its epilogue reads."""
     operands: list[te.Tensor] = []
@@ -187,9 +198,9 @@ def _epilogue(
         else:
             steps.append(lambda v, n, h, w, c, apply=APPLY[step]: apply(v))
     group_out = stage.out_channels // stage.groups
-    channels = int(acc.shape[3 if layout == "NHWC" else 1])
+    channels = int(acc.shape[3 if acc_layout == "NHWC" else 1])
     padded_group = channels // stage.groups
-    read = _reader(acc, layout)
+    read = _reader(acc, acc_layout)
 
     def body(n: PrimExpr, h: PrimExpr, w: PrimExpr, c: PrimExpr) -> PrimExpr:
         packed = c if padded_group == group_out else c // group_out * padded_group + c % group_out

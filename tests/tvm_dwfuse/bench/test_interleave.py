@@ -76,14 +76,21 @@ def test_unknown_engine() -> None:
         benchmark("net.onnx", ["tensorrt"], {})
 
 
-def test_slow_engines_stop_when_they_had_their_time(make_onnx: MakeOnnx, x: np.ndarray) -> None:
-    rounds: list[int] = []
-    plan = Plan(rounds=4, burst_seconds=0.001, burst_runs=2, pause_seconds=0.0, engine_seconds=0.0, least_runs=2)
-    result = benchmark(
-        make_onnx(), ["onnxruntime"], {"x": x}, plan=plan, progress=lambda text, done, total: rounds.append(done)
-    )
-    assert result.rows[0].median_ms > 0
-    assert rounds[-1] == 4
+def test_slow_engines_stop_when_they_had_their_time(
+    make_onnx: MakeOnnx, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bursts: list[str] = []
+
+    def burst(client: Client, seconds: float, most: int) -> list[float]:
+        bursts.append(client.engine)
+        return [1.0 if client.engine == "tvm" else 0.001] * 2
+
+    monkeypatch.setattr(Client, "burst", burst)
+    plan = Plan(rounds=6, pause_seconds=0.0, engine_seconds=3.0, least_runs=4)
+    benchmark(make_onnx(), ["onnxruntime", "tvm"], {"x": x}, plan=plan)
+    assert bursts.count("onnxruntime") == 6
+    assert bursts.count("tvm") == 2
+    assert bursts[:4] == ["onnxruntime", "tvm", "tvm", "onnxruntime"]
 
 
 @pytest.fixture

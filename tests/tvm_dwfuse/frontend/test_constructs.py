@@ -28,9 +28,7 @@ class Case(NamedTuple):
 CASES: dict[str, Case] = {}
 
 
-def case(
-    since: int = 7, until: int = 99, shape: tuple[int, ...] = (1, 4, 9, 7)
-) -> Callable[[Build], Build]:
+def case(since: int = 7, until: int = 99, shape: tuple[int, ...] = (1, 4, 9, 7)) -> Callable[[Build], Build]:
     def register(build: Build) -> Build:
         CASES[build.__name__] = Case(build, since, until, shape)
         return build

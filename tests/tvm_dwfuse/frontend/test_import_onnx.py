@@ -137,9 +137,7 @@ def test_unknown_operators_are_listed_with_a_node_of_each() -> None:
         node = helper.make_node(op, ["input.1"], [f"{op}_out"], f"my_{op.lower()}", domain=domain)
         model.graph.node.append(node)
     message = error_of(model)
-    assert message.endswith(
-        "operators not supported: node 'my_frobnicate' (Frobnicate), node 'my_conv' (acme.Conv)"
-    )
+    assert message.endswith("operators not supported: node 'my_frobnicate' (Frobnicate), node 'my_conv' (acme.Conv)")
 
 
 def test_old_opset_is_refused() -> None:
