@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import tvm
 from tvm import relax, tirx
 
@@ -37,7 +38,7 @@ class CanonicalizeActivations:
 
 def _canonicalize(expr: relax.Expr, rewrite: Rewrite) -> relax.Expr | None:
     name = op_name(expr)
-    if name in ("relax.maximum", "relax.minimum", "relax.clip"):
+    if name in ("relax.maximum", "relax.minimum", "relax.clip", "relax.nn.relu6"):
         return _canonicalize_clip(expr, rewrite)
     if name in ("relax.multiply", "relax.divide"):
         return _canonicalize_product(expr, rewrite)
@@ -61,6 +62,11 @@ def _canonicalize_clip(call: relax.Call, rewrite: Rewrite) -> relax.Expr | None:
 
 
 def _clip(data: relax.Expr, low: float, high: float) -> relax.Expr:
+    # Some exporters write the largest float for a bound that is not there.
+    largest = np.finfo(str(data.ty.dtype)).max
+    low, high = -_INF if low <= -largest else low, _INF if high >= largest else high
+    if (low, high) == (-_INF, _INF):
+        return data
     if (low, high) == (0, _INF):
         return relax.op.nn.relu(data)
     if high == _INF:
@@ -71,7 +77,8 @@ def _clip(data: relax.Expr, low: float, high: float) -> relax.Expr:
 
 
 def _literal(value: float) -> relax.Expr:
-    return relax.prim_value(int(value) if value == int(value) else tirx.FloatImm("float64", value))
+    is_small_integer = abs(value) < 2**31 and value == int(value)
+    return relax.prim_value(int(value) if is_small_integer else tirx.FloatImm("float64", value))
 
 
 def _canonicalize_product(call: relax.Call, rewrite: Rewrite) -> relax.Expr | None:
@@ -150,6 +157,8 @@ def _clipped(expr: relax.Expr) -> tuple[relax.Expr, float, float] | None:
     name = op_name(expr)
     if name == "relax.nn.relu":
         return expr.args[0], 0.0, _INF
+    if name == "relax.nn.relu6":
+        return expr.args[0], 0.0, 6.0
     if name == "relax.clip":
         low, high = _scalar(expr.args[1]), _scalar(expr.args[2])
         return None if low is None or high is None else (expr.args[0], low, high)
@@ -198,4 +207,4 @@ def _scalar(expr: relax.Expr) -> float | None:
 
 
 def _is_float(call: relax.Call) -> bool:
-    return str(call.args[0].ty.dtype).startswith("float")
+    return str(call.args[0].ty.dtype) in ("float16", "float32", "float64")

@@ -192,6 +192,13 @@ def _softmax(build: Callable[..., relax.Expr]) -> Rule:
     return rule
 
 
+def _prelu(call: relax.Call, values: Values) -> relax.Expr | None:
+    data, slope = call.args
+    if not values.is_last(data):
+        return None
+    return relax.op.nn.prelu(values.last(data), values.native(slope), _moved_axis(int(call.attrs.axis), data.ty.ndim))
+
+
 def _pad(call: relax.Call, values: Values) -> relax.Expr | None:
     data = call.args[0]
     if not values.is_last(data):
@@ -263,6 +270,7 @@ RULES: dict[str | None, Rule] = {
     "relax.nn.softmax": _softmax(relax.op.nn.softmax),
     "relax.nn.log_softmax": _softmax(relax.op.nn.log_softmax),
     "relax.nn.pad": _pad,
+    "relax.nn.prelu": _prelu,
     "relax.concat": _concat,
     "relax.split": _split,
     "relax.strided_slice": _strided_slice,

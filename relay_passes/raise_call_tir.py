@@ -69,7 +69,8 @@ def _as_extremum(store: tirx.BufferStore, function: tirx.PrimFunc, operands: lis
 
 def _as_pad(store: tirx.BufferStore, function: tirx.PrimFunc, operands: list[relax.Expr]) -> relax.Expr | None:
     """A pad with a constant: what ``topi.nn.pad`` would make of the same widths."""
-    load, value = store.value, 0.0
+    load: tirx.Expr = store.value
+    value: float | None = 0.0
     if op_name(load) == "prim.if_then_else":
         load, outside = load.args[1:]
         value = getattr(outside, "value", None)
@@ -77,10 +78,10 @@ def _as_pad(store: tirx.BufferStore, function: tirx.PrimFunc, operands: list[rel
     if tensor is None or value is None or len(operands) != 1:
         return None
     before = _offsets(load.indices, store.indices)
-    in_shape, out_shape = static_shape(tensor), tuple(int(dim) for dim in function.params[-1].ty.shape)
+    in_shape, out_shape = static_shape(tensor), function.params[-1].ty.shape
     if before is None or in_shape is None or len(in_shape) != len(out_shape):
         return None
-    after = [out - size - front for out, size, front in zip(out_shape, in_shape, before, strict=True)]
+    after = [int(out) - size - front for out, size, front in zip(out_shape, in_shape, before, strict=True)]
     expected = _topi_pad(function.params[0], before, after, value)
     if not tvm_ffi.structural_equal(expected, store, map_free_vars=True):
         return None

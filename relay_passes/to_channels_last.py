@@ -86,11 +86,8 @@ class _Mutation(PyExprMutator):
 
     def _rewrite(self, value: relax.Expr) -> relax.Expr | Native | Flat | None:
         if isinstance(value, relax.TupleGetItem):
-            return (
-                relax.TupleGetItem(self.last(value.tuple_value), value.index)
-                if self.is_last(value.tuple_value)
-                else None
-            )
+            items = value.tuple_value
+            return relax.TupleGetItem(self.last(items), value.index) if self.is_last(items) else None
         if isinstance(value, relax.Var):
             return self.last(value) if self.is_last(value) else None
         rule = RULES.get(op_name(value))

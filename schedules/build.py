@@ -15,9 +15,9 @@ from tvm_dwfuse.variants import VARIANTS, Variant
 from . import dwpw, pwdw, single
 from .knobs import Knobs, default_knobs, fit_channel_depth, stage_layouts
 from .predicates import hoist_predicates
+from .prefetching import prefetch_weights
 from .rolling import roll_rows
 from .stages import StagePlan
-
 
 #: Below this many products a kernel runs on one core: starting the others costs as much as 10 us of work.
 PARALLEL_MACS = 400_000
@@ -62,7 +62,7 @@ def build_kernel(
     threads = threads if block.macs() >= PARALLEL_MACS else 1
     knobs = knobs or default_knobs(block, variant, target, threads)
     sch = schedule_block(block, variant, target, threads, knobs)
-    func = roll_rows(hoist_predicates(sch.mod["main"]))
+    func = prefetch_weights(roll_rows(hoist_predicates(sch.mod["main"])))
     return Kernel(block, variant, knobs, func)
 
 
@@ -72,7 +72,17 @@ def schedule_block(
     """The schedule alone, its trace included."""
     layouts = stage_layouts(block, variant)
     plans = [
-        StagePlan(i, stage, layouts[i], layouts[i + 1], tile.lanes, tile.rows, tile.pixels, tile.channels)
+        StagePlan(
+            i,
+            stage,
+            layouts[i],
+            layouts[i + 1],
+            tile.lanes,
+            tile.rows,
+            tile.pixels,
+            tile.channels,
+            _weight_to_prefetch(block, i, target),
+        )
         for i, (stage, tile) in enumerate(zip(block.stages, knobs.tiles, strict=True))
     ]
     sch = s_tir.Schedule(block_definition(block, layouts, [tile.channels for tile in knobs.tiles]))
@@ -85,3 +95,16 @@ def schedule_block(
     else:
         pwdw.schedule_rows(sch, block, plans, knobs.depth, threads)
     return sch
+
+
+def _weight_to_prefetch(block: Block, index: int, target: CpuTarget) -> int | None:
+    """Position of stage ``index``'s weight among the parameters if prefetching it pays, else None.
+
+    It does for one that is larger than the L1 cache and used for several pixels: with a single pixel the stream of
+    weights is all there is, and it runs at the bandwidth of memory anyhow.
+    """
+    stage = block.stages[index]
+    if block.sizes()[index + 1] == (1, 1):
+        return None
+    size = 4 * stage.out_channels * stage.in_channels // stage.groups * stage.kernel[0] * stage.kernel[1]
+    return block.operands().index(f"w{index}") if size >= target.l1_bytes else None

@@ -49,7 +49,7 @@ def default_knobs(block: Block, variant: Variant | None, target: CpuTarget, thre
     )
     if variant is None or variant.traversal == "rows":
         return Knobs(_row_depth(block, target, threads), tiles)
-    return _channel_knobs(block, tiles, target)
+    return _channel_knobs(block, variant, tiles, target)
 
 
 def stage_layouts(block: Block, variant: Variant | None) -> list[Layout]:
@@ -144,7 +144,7 @@ def step_bytes(block: Block, depth: int) -> int:
     return total
 
 
-def _channel_knobs(block: Block, tiles: tuple[Tile, ...], target: CpuTarget) -> Knobs:
+def _channel_knobs(block: Block, variant: Variant, tiles: tuple[Tile, ...], target: CpuTarget) -> Knobs:
     """Steps of whole tiles of the pointwise stage that divide its channels; all channels where none do.
 
     A step covers ``depth`` channels of the depthwise output, so ``depth`` over the channel multiplier of the
@@ -153,6 +153,12 @@ def _channel_knobs(block: Block, tiles: tuple[Tile, ...], target: CpuTarget) -> 
     pointwise, depthwise = block.stages
     multiplier = depthwise.channel_multiplier
     channels = pointwise.out_channels
+    if variant.source == variant.mid == "chw":
+        most = tiles[0].channels  # vectors run along the width: any number of channels fills them
+        step = _largest_divisor(channels, most)
+        if 2 * step <= most:
+            return Knobs(depthwise.out_channels, tiles)
+        return Knobs(step * multiplier, (replace(tiles[0], channels=step), *tiles[1:]))
     fitting = [lanes for lanes in (target.lanes, target.lanes // 2) if channels % lanes == 0]
     if not fitting:
         return Knobs(depthwise.out_channels, tiles)

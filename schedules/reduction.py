@@ -300,4 +300,6 @@ def _replace(expr: Expr, at: dict[tirx.Var, Expr], buffer: tirx.Buffer, value: E
 
 
 def _registers(buffer: tirx.Buffer, size: int) -> tirx.Buffer:
+    # Small buffers of global scope go on the stack, from where LLVM takes them into registers; TVM asks the runtime
+    # for those of local scope, at every step.
     return tirx.decl_buffer([int64(size)], buffer.dtype, f"{buffer.name}_acc", layout=None)

@@ -18,16 +18,11 @@ def schedule(sch: s_tir.Schedule, block: Block, plan: StagePlan, depth: int, thr
     height, _ = block.sizes()[-1]
     uneven = block.batch * -(-height // depth) % threads != 0
     by_channels = uneven and plan.conv.is_pointwise and plan.sink == "NHWC" and not block.prologue
-    if by_channels:
-        step = split_rows(sch, plan, height, 1)
-    else:
-        step = split_rows(sch, plan, depth, threads)
-    schedule_stage(sch, plan)
+    step = split_rows(sch, plan, height, 1) if by_channels else split_rows(sch, plan, depth, threads)
+    schedule_stage(sch, plan, parallel_channels=by_channels and threads > 1)
     place_padding(sch, plan, step)
     if block.prologue:
         _place_scaling(sch, plan, step)
-    if by_channels:
-        sch.parallel(sch.get_loops(sch.get_sblock(plan.out))[1])
 
 
 def _place_scaling(sch: s_tir.Schedule, plan: StagePlan, step: s_tir.schedule.LoopRV) -> None:

@@ -14,13 +14,18 @@ from tvm import s_tir
 from tvm_dwfuse.blocks import Conv, Layout
 from tvm_dwfuse.kernels.definition import accumulator_layout
 
+from .prefetching import mark_weights
+
 #: Makes TVM's LoopPartition split a loop where a tail does not fill it, so that full tiles run without predicates.
 PARTITION = "pragma_loop_partition_hint"
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage as a schedule sees it: ``rows`` x ``pixels`` x ``channels`` outputs are held in registers."""
+    """One stage as a schedule sees it: ``rows`` x ``pixels`` x ``channels`` outputs are held in registers.
+
+    ``prefetch`` is the position of the stage's weight among the function's parameters, if it is to be prefetched.
+    """
 
     index: int
     conv: Conv
@@ -30,6 +35,7 @@ class StagePlan:
     rows: int
     pixels: int
     channels: int
+    prefetch: int | None = None
 
     @property
     def out(self) -> str:
@@ -52,17 +58,17 @@ class StagePlan:
         return accumulator_layout(self.conv, self.source, self.sink) == "NCHW"
 
 
-def schedule_stage(sch: s_tir.Schedule, plan: StagePlan, *, channels_outside: bool = True) -> None:
+def schedule_stage(sch: s_tir.Schedule, plan: StagePlan, *, parallel_channels: bool = False) -> None:
     """Tile ``out<i>`` and compute ``acc<i>`` in a register tile of it.
 
-    ``channels_outside`` puts the loop over channel tiles outside that over pixels, so that one tile of weights stays
-    in the nearest cache while the pixels stream by.
+    The loop over channel tiles stands outside those over pixels, so that one tile of weights stays in the nearest
+    cache while the pixels stream by; ``parallel_channels`` makes it parallel (lanes along channels only).
     """
     inline_padding(sch, plan)
     if plan.lanes_along_width:
         _tile_along_width(sch, plan)
     else:
-        _tile_along_channels(sch, plan, channels_outside)
+        _tile_along_channels(sch, plan, parallel_channels)
 
 
 def inline_padding(sch: s_tir.Schedule, plan: StagePlan) -> None:
@@ -86,7 +92,7 @@ def place_padding(sch: s_tir.Schedule, plan: StagePlan, at: s_tir.schedule.LoopR
         sch.compute_at(sch.get_sblock(plan.pad), at, preserve_unit_loops=True)
 
 
-def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, channels_outside: bool) -> None:
+def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, parallel_channels: bool) -> None:
     out, acc = sch.get_sblock(plan.out), sch.get_sblock(plan.acc)
     lanes = min(plan.lanes, plan.channels)
     h, w, c = _spatial_loops(sch, out, plan.sink)
@@ -97,13 +103,10 @@ def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, channels_outside:
     ho, hi = sch.split(h, [None, plan.rows])
     wo, wi = sch.split(w, [None, plan.pixels])
     co, cv, cl = sch.split(c, [None, plan.channels // lanes, lanes])
-    if channels_outside:
-        sch.reorder(co, ho, wo, hi, wi, cv, cl)
-        tile = wo
-    else:
-        sch.reorder(ho, wo, co, hi, wi, cv, cl)
-        tile = co
-    sch.compute_at(acc, tile, preserve_unit_loops=True)
+    sch.reorder(co, ho, wo, hi, wi, cv, cl)
+    if parallel_channels:
+        sch.parallel(co)
+    sch.compute_at(acc, wo, preserve_unit_loops=True)
     sch.set_scope(acc, 0, "local")
     _into_registers(sch, [hi, wi, cv], cl)
     tails.peel(sch, rows=[ho, hi], columns=[wo, wi], channels=[co, cv, cl])
@@ -116,6 +119,8 @@ def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, channels_outside:
     else:
         rh, rw, k = reduction
         sch.reorder(rh, rw, k, h, w, cv, cl)
+        if plan.prefetch is not None:
+            mark_weights(sch, k, plan.prefetch)
         _into_registers(sch, [h, w, cv], cl)
     tails.peel(sch, rows=[h], columns=[w], channels=[cv, cl])
     sch.decompose_reduction(acc, reduction[0])

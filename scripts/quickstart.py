@@ -14,7 +14,7 @@ import tvm_dwfuse
 from tvm_dwfuse import zoo
 from tvm_dwfuse.bench import OURS
 from tvm_dwfuse.bench.machine import describe_machine
-from tvm_dwfuse.bench.suite import benchmark_zoo, suite_table
+from tvm_dwfuse.bench.suite import LEGEND, benchmark_zoo, suite_table
 from tvm_dwfuse.network import random_inputs
 
 NETWORKS = ("mobilenet_v1_1.0_224", "mobilenet_v2_1.0_224")
@@ -48,8 +48,7 @@ def main() -> None:
     print("timing, engines interleaved, one thread ...", flush=True)
     results = [benchmark_zoo(name, [*OURS, "onnxruntime", "openvino"], threads=1) for name in NETWORKS]
     print(", ".join(f"{key} {value}" for key, value in describe_machine().items()))
-    print("medians in milliseconds; vs: dwfuse's time relative to that engine's\n")
-    print(suite_table(results))
+    print(f"{LEGEND}\n\n{suite_table(results)}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ RELU = {
     "maximum": lambda emit, x: op.maximum(x, scalar(0)),
     "maximum-reversed": lambda emit, x: op.maximum(vector(0), x),
     "clip": lambda emit, x: op.clip(x, 0, float("inf")),
+    "clip-to-largest": lambda emit, x: op.clip(x, 0, 3.4028234663852886e38),
     "maximum-minimum": lambda emit, x: op.minimum(emit(op.maximum(x, vector(0))), vector(float("inf"))),
 }
 RELU6 = {
@@ -37,6 +38,7 @@ RELU6 = {
     "maximum-minimum": lambda emit, x: op.maximum(emit(op.minimum(x, vector(6))), scalar(0)),
     "minimum-relu": lambda emit, x: op.minimum(scalar(6), emit(op.nn.relu(x))),
     "clip-relu": lambda emit, x: op.clip(emit(op.nn.relu(x)), -1, 6),
+    "operator": lambda emit, x: op.nn.relu6(x),
     "clip-floats": lambda emit, x: op.clip(x, 0.0, 6.0),
 }
 HARDSIGMOID = {
@@ -84,6 +86,14 @@ def test_bounds_that_are_no_activation_become_one_clip() -> None:
         build(lambda emit, x: op.minimum(emit(op.maximum(x, vector(-0.5))), vector(2)), x=(2, 3)),
         build(lambda emit, x: op.clip(x, -0.5, 2), x=(2, 3)),
     )
+
+
+def test_bounds_that_bound_nothing_are_removed() -> None:
+    def before(emit, x):
+        y = emit(op.minimum(emit(op.maximum(x, vector(float("-inf")))), vector(3.4028234663852886e38)))
+        return op.nn.relu(y)
+
+    assert_rewritten(CanonicalizeActivations(), build(before, x=(2, 3)), build(lambda emit, x: op.nn.relu(x), x=(2, 3)))
 
 
 def test_inner_call_with_another_reader_stays_for_it() -> None:

@@ -215,6 +215,20 @@ def test_operands_of_lower_rank_broadcast_as_before() -> None:
     assert_moved(before, expected, x=SHAPE, c=(6, 1, 1))
 
 
+def test_axis_of_softmax_and_prelu_and_widths_of_a_pad_move() -> None:
+    slope = const(6)
+
+    def before(emit, x):
+        y = emit(op.nn.pad(emit(op.nn.prelu(first(emit, x), slope, axis=1)), [0, 0, 1, 2, 3, 0, 0, 0]))
+        return emit(op.mean(emit(op.nn.softmax(y, 1)), [2, 3]))
+
+    def expected(emit, x):
+        y = emit(op.nn.pad(emit(op.nn.prelu(last(emit, x), slope, axis=3)), [0, 0, 3, 0, 0, 0, 1, 2]))
+        return emit(op.mean(emit(op.nn.softmax(y, 3)), [1, 2]))
+
+    assert_moved(before, expected, x=SHAPE)
+
+
 def test_unknown_operator_gets_the_order_it_knows() -> None:
     def before(emit, x):
         y = emit(op.image.resize2d(first(emit, x), (10, 6), layout="NCHW"))

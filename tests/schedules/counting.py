@@ -10,7 +10,6 @@ from tvm.s_tir import SBlock
 from tvm.tirx import BufferLoad, BufferStore, For, ForKind, SeqStmt
 
 from schedules import Kernel
-from schedules.knobs import stage_layouts
 from tvm_dwfuse.targets import host_target
 
 #: Rows and columns around the counted plane, to catch what is computed outside of it.
@@ -23,13 +22,12 @@ def count_executions(kernel: Kernel, block_name: str) -> np.ndarray:
     ``block_name`` is ``out<i>`` for an element of stage i, ``acc<i>_update`` for its products.
     """
     stage = int(block_name[3])
-    layout = stage_layouts(kernel.block, kernel.variant)[stage + 1]
     block = kernel.block
     (h, w), channels = block.sizes()[stage + 1], block.stages[stage].out_channels
     padded = -(-channels // kernel.knobs.tiles[stage].channels) * kernel.knobs.tiles[stage].channels
     shape = (block.batch, h + 2 * MARGIN, w + 2 * MARGIN, max(channels, padded))
     counter = tirx.decl_buffer(shape, "int32", "counter")
-    func = _with_counter(kernel.func, block_name, counter, layout)
+    func = _with_counter(kernel.func, block_name, counter)
     library = tvm.compile(tvm.IRModule({"main": func}), target=host_target().tvm_target())
     counts = tvm.runtime.tensor(np.zeros(shape, np.int32))
     zeros = [tvm.runtime.tensor(np.zeros([int(n) for n in param.shape], np.float32)) for param in kernel.func.params]
@@ -40,16 +38,15 @@ def count_executions(kernel: Kernel, block_name: str) -> np.ndarray:
     return plane[..., :channels]
 
 
-def _with_counter(func: tirx.PrimFunc, name: str, counter: tirx.Buffer, layout: str) -> tirx.PrimFunc:
+def _with_counter(func: tirx.PrimFunc, name: str, counter: tirx.Buffer) -> tirx.PrimFunc:
     found = []
 
     def visit_block(block: SBlock) -> SBlock:
         if block.name_hint != name:
             return block
         found.append(block)
-        n, *rest = (iterator.var for iterator in block.iter_vars[:4])
-        h, w, c = rest if layout == "NHWC" else (rest[1], rest[2], rest[0])
-        index = [n, h + MARGIN, w + MARGIN, c]
+        at = {iterator.var.name: iterator.var for iterator in block.iter_vars}
+        index = [at["v_n"], at["v_h"] + MARGIN, at["v_w"] + MARGIN, at["v_c"]]
         count = BufferStore(counter, BufferLoad(counter, index) + 1, index)
         return SBlock(
             block.iter_vars,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tvm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
@@ -49,6 +50,15 @@ def test_max_pool(sizes, target):
     x = values(2, size, size + 1, c)
     (result,) = run(scheduled(func, target), target, x)
     np.testing.assert_array_equal(result, windows(x, padding, kernel, stride, -np.inf).max(axis=(-2, -1)))
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"lanes{target.lanes}")
+def test_max_pool_channels_first(target):
+    func = legalized(lambda x: op.nn.max_pool2d(x, [3, 3], [2, 2], [1, 1, 1, 1]), (1, 5, 8, 37))
+    x = values(1, 5, 8, 37)
+    (result,) = run(scheduled(func, target), target, x)
+    expected = windows(x.transpose(0, 2, 3, 1), 1, 3, 2, -np.inf).max(axis=(-2, -1))
+    np.testing.assert_array_equal(result, expected.transpose(0, 3, 1, 2))
 
 
 @settings(max_examples=10, deadline=None)
@@ -129,6 +139,12 @@ def test_sums_stay_in_registers():
 def test_threads_are_used_where_there_is_work(size, parallel):
     func = legalized(lambda x: op.mean(x, axis=[1, 2], keepdims=True), (1, size, size, 96))
     assert ("T.parallel" in scheduled(func, TARGETS[0], threads=2).script()) == parallel
+
+
+def test_small_kernels_ask_the_runtime_for_no_memory():
+    func = scheduled(legalized(lambda x: op.mean(x, axis=[1, 2], keepdims=True), (1, 7, 7, 90)), TARGETS[0])
+    code = tvm.compile(func.with_attr("global_symbol", "main"), TARGETS[0].tvm_target()).mod.inspect_source("ll")
+    assert "TVMBackendAllocWorkspace" not in code
 
 
 def test_two_results_at_once_are_not_its_own():

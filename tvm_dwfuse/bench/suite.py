@@ -1,17 +1,67 @@
-"""Several networks, each on every engine: the table of ``scripts/bench_host.py`` and of the quickstart."""
+"""Several networks, each on every engine: the tables of ``scripts/bench_host.py`` and of the quickstart."""
 
 from __future__ import annotations
 
+import json
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tvm_dwfuse.api import signature
+from tvm_dwfuse import zoo
+from tvm_dwfuse.api import compile, load, signature
 from tvm_dwfuse.network import random_inputs
 from tvm_dwfuse.report import markdown_table, text_table
 
+from .blocks import BlockRate, blocks_table
 from .interleave import Plan, Progress, benchmark
 from .report import Result
+
+LEGEND = "Medians in milliseconds; vs: time relative to that engine; error: largest difference from ONNX Runtime."
+
+
+@dataclass(frozen=True)
+class BuildTime:
+    """Seconds from an ONNX file to an artifact, on all cores, and from the artifact to a network ready to run."""
+
+    model: str
+    compile_s: float
+    load_s: float
+
+
+@dataclass
+class HostReport:
+    """All that ``scripts/bench_host.py`` measures; filled as it goes on."""
+
+    machine: dict[str, str]
+    results: list[Result] = field(default_factory=list)
+    builds: list[BuildTime] = field(default_factory=list)
+    blocks: dict[str, list[BlockRate]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """Everything, as indented JSON."""
+        content = {
+            "machine": self.machine,
+            "results": [result.to_dict() for result in self.results],
+            "builds": [asdict(build) for build in self.builds],
+            "blocks": {name: [asdict(rate) for rate in rates] for name, rates in self.blocks.items()},
+            "failures": self.failures,
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+    def to_text(self, markdown: bool = False) -> str:
+        """The machine and the tables, as plain text or Markdown."""
+        parts = [", ".join(f"{key} {value}" for key, value in self.machine.items())]
+        if self.results:
+            parts += [LEGEND, suite_table(self.results, markdown)]
+        if self.builds:
+            parts.append(builds_table(self.builds, markdown))
+        for name, rates in self.blocks.items():
+            parts.append(f"Fused blocks of {name} on one core; the peak is {rates[0].peak_gmacs:.1f} GMAC/s.")
+            parts.append(blocks_table(rates, markdown))
+        return "\n\n".join([*parts, *(f"failed: {failure}" for failure in self.failures)])
 
 
 def benchmark_zoo(
@@ -27,13 +77,27 @@ def benchmark_zoo(
     Raises:
         DwfuseError: there is no such network; and see :func:`.interleave.benchmark`.
     """
-    from tvm_dwfuse import zoo
-
     with tempfile.TemporaryDirectory(prefix="dwfuse-") as folder:
         path = Path(folder) / f"{name}.onnx"
         path.write_bytes(zoo.build(name).SerializeToString())
         inputs, _ = signature(path)
         return benchmark(path, engines, random_inputs(inputs), target, threads, plan, progress)
+
+
+def measure_build(name: str) -> BuildTime:
+    """Compile the zoo network ``name`` to an artifact and load it.
+
+    Raises:
+        DwfuseError: there is no such network; and see :func:`tvm_dwfuse.compile`.
+    """
+    with tempfile.TemporaryDirectory(prefix="dwfuse-") as folder:
+        path, artifact = Path(folder) / f"{name}.onnx", Path(folder) / name
+        path.write_bytes(zoo.build(name).SerializeToString())
+        start = time.perf_counter()
+        compile(path).save(artifact)
+        compiled = time.perf_counter()
+        load(artifact)
+        return BuildTime(name, compiled - start, time.perf_counter() - compiled)
 
 
 def suite_table(results: Sequence[Result], markdown: bool = False) -> str:
@@ -47,6 +111,12 @@ def suite_table(results: Sequence[Result], markdown: bool = False) -> str:
     header = ["network", "threads", *map(_short, engines), *(f"vs {_short(engine)}" for engine in others), "error"]
     rows = [_cells(result, engines, others) for result in results]
     return (markdown_table if markdown else text_table)(header, rows)
+
+
+def builds_table(builds: Sequence[BuildTime], markdown: bool = False) -> str:
+    """One row a network: seconds to compile and to load."""
+    rows = [(build.model, f"{build.compile_s:.1f}", f"{build.load_s:.2f}") for build in builds]
+    return (markdown_table if markdown else text_table)(("network", "compile s", "load s"), rows)
 
 
 def _short(engine: str) -> str:
