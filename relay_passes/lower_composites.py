@@ -11,6 +11,7 @@ from tvm import relax
 from schedules import Kernel, build_kernel
 from tvm_dwfuse.blocks import Block
 from tvm_dwfuse.targets import CpuTarget
+from tvm_dwfuse.variants import Variant
 
 from .choose_variants import composite_variant
 from .composite import composite_block, composite_kind, composite_operands
@@ -81,8 +82,8 @@ class _Lowering(relax.PyExprMutator):
         result = self.builder_.emit(relax.call_tir(gv, args, relax.TensorType(shape, block.dtype)))
         return self._reshaped(result, [int(extent) for extent in call.ty.shape])
 
-    def _kernel(self, block: Block, variant: object) -> tuple[tvm.ir.GlobalVar, Kernel]:
-        name = getattr(variant, "name", None)
+    def _kernel(self, block: Block, variant: Variant | None) -> tuple[tvm.ir.GlobalVar, Kernel]:
+        name = variant.name if variant else None
         if (block, name) not in self._kernels:
             kernel = build_kernel(block, variant, self._target, self._threads)
             func = kernel.func.without_attr("global_symbol")

@@ -73,7 +73,11 @@ def _contains(terms: list[Expr], term: Expr) -> bool:
 
 def _variables(expr: Expr) -> set[tirx.Var]:
     found: set[tirx.Var] = set()
-    tvm_ffi.structural_walk(expr, (tirx.Var, lambda var: found.add(var) and None))
+
+    def visit(var: tirx.Var) -> None:
+        found.add(var)
+
+    tvm_ffi.structural_walk(expr, (tirx.Var, visit))
     return found
 
 

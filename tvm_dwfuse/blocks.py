@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Layout = Literal["NHWC", "NCHW"]
 
@@ -109,7 +109,7 @@ class Block:
     def macs(self) -> int:
         """Multiply-accumulates of the whole block, all images."""
         sizes = self.sizes()
-        return self.batch * sum(stage.macs(*size) for stage, size in zip(self.stages, sizes))
+        return self.batch * sum(stage.macs(*size) for stage, size in zip(self.stages, sizes[:-1], strict=True))
 
     def operands(self) -> list[str]:
         """Names of the operands in call order: ``x``, ``scale``, then per stage i ``w<i>`` and its epilogue's.
@@ -129,10 +129,11 @@ class Block:
     @staticmethod
     def from_json(text: str) -> Block:
         """The block that :meth:`to_json` wrote."""
-        fields = json.loads(text)
-        stages = tuple(
-            Conv(**{key: tuple(value) if isinstance(value, list) else value for key, value in stage.items()})
-            for stage in fields.pop("stages")
-        )
-        fields["prologue"] = tuple(fields["prologue"])
-        return Block(stages=stages, **fields)
+        fields: dict[str, Any] = json.loads(text)
+        stages = tuple(Conv(**_with_tuples(stage)) for stage in fields.pop("stages"))
+        return Block(stages=stages, **_with_tuples(fields))
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with tuples where JSON has lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}

@@ -47,7 +47,9 @@ def rows_read(block: Block, rows: range) -> set[int]:
     """Rows of the depthwise stage's input that rows of its output read, borders left out."""
     conv, (height, _) = block.stages[1], block.sizes()[1]
     taps = {
-        row * conv.strides[0] + tap * conv.dilation[0] - conv.padding[0] for row in rows for tap in range(conv.kernel[0])
+        row * conv.strides[0] + tap * conv.dilation[0] - conv.padding[0]
+        for row in rows
+        for tap in range(conv.kernel[0])
     }
     reach = range(min(taps), max(taps) + 1)
     return {row for row in reach if 0 <= row < height}

@@ -23,7 +23,10 @@ from tvm_dwfuse.blocks import Block, Conv, Layout
 
 from .activations import APPLY
 
+#: Access to an element by (n, h, w, c).
 Read = Callable[[PrimExpr, PrimExpr, PrimExpr, PrimExpr], PrimExpr]
+#: One step of an epilogue: from the value so far and its (n, h, w, c) to the next value.
+Step = Callable[[PrimExpr, PrimExpr, PrimExpr, PrimExpr, PrimExpr], PrimExpr]
 
 
 def block_definition(block: Block, layouts: Sequence[Layout], tiles: Sequence[int]) -> tirx.PrimFunc:
@@ -179,24 +182,33 @@ def _dense(
     )
 
 
+def _add_bias(bias: te.Tensor) -> Step:
+    return lambda value, n, h, w, c: value + bias[c]
+
+
+def _add_residual(read: Read) -> Step:
+    return lambda value, n, h, w, c: value + read(n, h, w, c)
+
+
+def _activate(apply: Callable[[PrimExpr], PrimExpr]) -> Step:
+    return lambda value, n, h, w, c: apply(value)
+
+
 def _epilogue(
     acc: te.Tensor, acc_layout: Layout, stage: Conv, shape: Sequence[int], layout: Layout, dtype: str, index: int
 ) -> tuple[te.Tensor, list[te.Tensor]]:
     """The stage's output tensor and the operands (bias, residual) that its epilogue reads."""
     operands: list[te.Tensor] = []
-    steps: list[Callable[[PrimExpr, PrimExpr, PrimExpr, PrimExpr, PrimExpr], PrimExpr]] = []
-    for step in stage.epilogue:
-        if step == "bias":
-            bias = te.placeholder((stage.out_channels,), dtype, name=f"b{index}")
-            operands.append(bias)
-            steps.append(lambda v, n, h, w, c, bias=bias: v + bias[c])
-        elif step == "add":
-            residual = te.placeholder(shape, dtype, name=f"r{index}")
-            operands.append(residual)
-            read_residual = _reader(residual, layout)
-            steps.append(lambda v, n, h, w, c, read=read_residual: v + read(n, h, w, c))
+    steps: list[Step] = []
+    for name in stage.epilogue:
+        if name == "bias":
+            operands.append(te.placeholder((stage.out_channels,), dtype, name=f"b{index}"))
+            steps.append(_add_bias(operands[-1]))
+        elif name == "add":
+            operands.append(te.placeholder(shape, dtype, name=f"r{index}"))
+            steps.append(_add_residual(_reader(operands[-1], layout)))
         else:
-            steps.append(lambda v, n, h, w, c, apply=APPLY[step]: apply(v))
+            steps.append(_activate(APPLY[name]))
     group_out = stage.out_channels // stage.groups
     channels = int(acc.shape[3 if acc_layout == "NHWC" else 1])
     padded_group = channels // stage.groups
