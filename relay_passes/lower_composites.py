@@ -9,7 +9,7 @@ import tvm
 from tvm import relax
 
 from schedules import Kernel, build_kernel
-from tvm_dwfuse.blocks import Block
+from tvm_dwfuse.blocks import Block, Layout
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import Variant
 
@@ -18,6 +18,9 @@ from .composite import composite_block, composite_kind, composite_operands
 
 #: ``TOpPatternKind`` of a function that nothing may be fused with.
 _OPAQUE = 8
+
+_PERMUTE_DIMS = tvm.ir.Op.get("relax.permute_dims")
+_FEW_CHANNELS = 4
 
 
 @tvm.transform.module_pass(opt_level=0, name="LowerComposites")
@@ -52,7 +55,7 @@ class _Lowering(relax.PyExprMutator):
         self._mod = mod
         self._target = target
         self._threads = threads
-        self._kernels: dict[tuple[Block, str | None], tuple[tvm.ir.GlobalVar, Kernel]] = {}
+        self._kernels: dict[tuple[Block, str | None, Layout | None], tuple[tvm.ir.GlobalVar, Kernel]] = {}
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
@@ -68,8 +71,11 @@ class _Lowering(relax.PyExprMutator):
         block = composite_block(func)
         if variant is None and len(block.stages) > 1:
             return call
-        gv, kernel = self._kernel(kernel_block(block), variant)
         passed = dict(zip(func.params, call.args, strict=True))
+        source = self._unpermuted(call.args[0]) if _can_read_nchw(block) else None
+        if source is not None:
+            passed[func.params[0]] = source
+        gv, kernel = self._kernel(kernel_block(block), variant, None if source is None else "NCHW")
         shapes = _operand_shapes(kernel)
         args = []
         for name, value in composite_operands(func).items():
@@ -82,15 +88,23 @@ class _Lowering(relax.PyExprMutator):
         result = self.builder_.emit(relax.call_tir(gv, args, relax.TensorType(shape, block.dtype)))
         return self._reshaped(result, [int(extent) for extent in call.ty.shape])
 
-    def _kernel(self, block: Block, variant: Variant | None) -> tuple[tvm.ir.GlobalVar, Kernel]:
+    def _kernel(self, block: Block, variant: Variant | None, source: Layout | None) -> tuple[tvm.ir.GlobalVar, Kernel]:
         name = variant.name if variant else None
-        if (block, name) not in self._kernels:
-            kernel = build_kernel(block, variant, self._target, self._threads)
+        key = (block, name, source)
+        if key not in self._kernels:
+            kernel = build_kernel(block, variant, self._target, self._threads, source=source)
             func = kernel.func.without_attr("global_symbol")
             func = func.with_attr("op_pattern", _OPAQUE).with_attr("tirx.is_scheduled", True)
             gv = self.builder_.add_func(func, f"{name or block.order}_{block.stages[-1].out_channels}")
-            self._kernels[block, name] = gv, kernel
-        return self._kernels[block, name]
+            self._kernels[key] = gv, kernel
+        return self._kernels[key]
+
+    def _unpermuted(self, value: relax.Expr) -> relax.Expr | None:
+        """What ``value`` was before a change from NCHW to NHWC, None if it is no such change."""
+        bound = self.lookup_binding(value) if isinstance(value, relax.Var) else None
+        if not isinstance(bound, relax.Call) or bound.op != _PERMUTE_DIMS:
+            return None
+        return bound.args[0] if [int(axis) for axis in bound.attrs.axes] == [0, 2, 3, 1] else None
 
     def _reshaped(self, value: relax.Expr, shape: list[int]) -> relax.Expr:
         if [int(extent) for extent in value.ty.shape] == list(shape):
@@ -106,6 +120,16 @@ def kernel_block(block: Block) -> Block:
     return replace(block, batch=1, width=block.batch, layout="NHWC")
 
 
+def _can_read_nchw(block: Block) -> bool:
+    """Whether a kernel for this NHWC block may read an NCHW input: the stem of a network takes the layout change in.
+
+    A dense convolution broadcasts its input element by element and copies its rows anyhow, if it is padded. With many
+    input channels the broadcasts of one output would come from as many cache lines.
+    """
+    (stage,) = block.stages if len(block.stages) == 1 else (None,)
+    return stage is not None and block.layout == "NHWC" and block.order == "conv" and stage.in_channels <= _FEW_CHANNELS
+
+
 def _activation_shape(block: Block, height: int, width: int, channels: int) -> list[int]:
     if block.layout == "NHWC":
         return [block.batch, height, width, channels]
@@ -117,6 +141,8 @@ def _operand_shapes(kernel: Kernel) -> dict[str, list[int]]:
     block = kernel.block
     channels = block.stages[0].in_channels
     shapes = {"x": _activation_shape(block, block.height, block.width, channels)}
+    if kernel.source is not None:
+        shapes["x"] = _activation_shape(replace(block, layout=kernel.source), block.height, block.width, channels)
     if block.prologue:
         shapes["scale"] = _activation_shape(block, 1, 1, channels)
     for i, (stage, (height, width)) in enumerate(zip(block.stages, block.sizes()[1:], strict=True)):

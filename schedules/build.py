@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from tvm import s_tir, tirx
 
-from tvm_dwfuse.blocks import Block
+from tvm_dwfuse.blocks import Block, Layout
 from tvm_dwfuse.kernels.definition import block_definition, pack_weight
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import VARIANTS, Variant
@@ -25,12 +25,16 @@ PARALLEL_MACS = 400_000
 
 @dataclass(frozen=True)
 class Kernel:
-    """A scheduled function and what it expects: operands in the order of :meth:`Block.operands`, then the output."""
+    """A scheduled function and what it expects: operands in the order of :meth:`Block.operands`, then the output.
+
+    ``source`` is the layout of the input where that is not the block's.
+    """
 
     block: Block
     variant: Variant | None
     knobs: Knobs
     func: tirx.PrimFunc
+    source: Layout | None = None
 
     def pack(self, name: str, value: np.ndarray) -> np.ndarray:
         """The constant operand ``name`` (an OIHW weight or a bias) as the kernel reads it."""
@@ -51,8 +55,11 @@ def build_kernel(
     target: CpuTarget,
     threads: int = 1,
     knobs: Knobs | None = None,
+    source: Layout | None = None,
 ) -> Kernel:
     """Schedule ``block`` as ``variant`` (``None`` for a block of one stage).
+
+    ``source`` is the layout of the input where that is not the block's: a single stage can take it in.
 
     Raises:
         ValueError: the variant does not compute such a block.
@@ -60,17 +67,22 @@ def build_kernel(
     if variant is not None and not variant.supports(block):
         raise ValueError(f"{variant.name} does not compute a {block.order} block in {block.layout}")
     threads = threads if block.macs() >= PARALLEL_MACS else 1
-    knobs = knobs or default_knobs(block, variant, target, threads)
-    sch = schedule_block(block, variant, target, threads, knobs)
+    knobs = knobs or default_knobs(block, variant, target, threads, source)
+    sch = schedule_block(block, variant, target, threads, knobs, source)
     func = prefetch_weights(roll_rows(hoist_predicates(sch.mod["main"])))
-    return Kernel(block, variant, knobs, func)
+    return Kernel(block, variant, knobs, func, source)
 
 
 def schedule_block(
-    block: Block, variant: Variant | None, target: CpuTarget, threads: int, knobs: Knobs
+    block: Block,
+    variant: Variant | None,
+    target: CpuTarget,
+    threads: int,
+    knobs: Knobs,
+    source: Layout | None = None,
 ) -> s_tir.Schedule:
     """The schedule alone, its trace included."""
-    layouts = stage_layouts(block, variant)
+    layouts = stage_layouts(block, variant, source)
     plans = [
         StagePlan(
             i,

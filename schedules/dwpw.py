@@ -12,13 +12,36 @@ from .stages import StagePlan, place_padding, schedule_stage
 
 
 def schedule(sch: s_tir.Schedule, plans: list[StagePlan], depth: int, threads: int) -> None:
-    """Steps over rows outermost, in parallel; inside one, the depthwise stage and then the pointwise stage."""
+    """Steps over rows outermost, in parallel; inside one, the depthwise stage and then the pointwise stage.
+
+    Where rows would load the threads unevenly, each stage computes all rows at once, its channels in parallel.
+    """
     first, last = plans
-    step = split_rows(sch, last, depth, threads)
-    schedule_stage(sch, last)
+    by_channels = splits_channels(sch, last, threads)
+    step = split_rows(sch, last, row_count(sch, last), 1) if by_channels else split_rows(sch, last, depth, threads)
+    schedule_stage(sch, last, parallel_channels=by_channels)
     sch.compute_at(sch.get_sblock(first.out), step, preserve_unit_loops=True)
-    schedule_stage(sch, first)
+    schedule_stage(sch, first, parallel_channels=by_channels)
     place_padding(sch, first, step)
+
+
+#: How much longer than the others one thread may work before channels are split in place of rows.
+_UNEVEN = 1.1
+
+
+def splits_channels(sch: s_tir.Schedule, last: StagePlan, threads: int) -> bool:
+    """Whether threads share the channels of a block rather than its rows, because few rows divide unevenly."""
+    batch, *_ = sch.get_loops(sch.get_sblock(last.out))
+    rows = row_count(sch, last)
+    images = int(sch.get(batch).extent)
+    busiest = -(-rows // threads) * threads / rows
+    return images % threads != 0 and busiest > _UNEVEN and not last.lanes_along_width
+
+
+def row_count(sch: s_tir.Schedule, plan: StagePlan) -> int:
+    """Rows of the stage's output."""
+    _, a, b, _ = sch.get_loops(sch.get_sblock(plan.out))
+    return int(sch.get(a if plan.sink == "NHWC" else b).extent)
 
 
 def split_rows(sch: s_tir.Schedule, plan: StagePlan, depth: int, threads: int) -> s_tir.schedule.LoopRV:

@@ -8,6 +8,8 @@ from tvm_dwfuse.blocks import Block, Conv, Layout
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import Variant
 
+from .stages import MAX_TILE_BYTES
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -40,9 +42,11 @@ class Knobs:
 _CACHE_SHARE = 0.2
 
 
-def default_knobs(block: Block, variant: Variant | None, target: CpuTarget, threads: int = 1) -> Knobs:
+def default_knobs(
+    block: Block, variant: Variant | None, target: CpuTarget, threads: int = 1, source: Layout | None = None
+) -> Knobs:
     """Knobs from the target's registers and caches, for a variant or (``None``) a block of one stage."""
-    layouts = stage_layouts(block, variant)
+    layouts = stage_layouts(block, variant, source)
     sizes = block.sizes()
     tiles = tuple(
         _tile(stage, layouts[i], layouts[i + 1], sizes[i + 1][1], target) for i, stage in enumerate(block.stages)
@@ -52,10 +56,10 @@ def default_knobs(block: Block, variant: Variant | None, target: CpuTarget, thre
     return _channel_knobs(block, variant, tiles, target)
 
 
-def stage_layouts(block: Block, variant: Variant | None) -> list[Layout]:
-    """Layout of the input and of each stage's output."""
+def stage_layouts(block: Block, variant: Variant | None, source: Layout | None = None) -> list[Layout]:
+    """Layout of the input and of each stage's output; ``source`` is the input's where it is not the block's."""
     if variant is None:
-        return [block.layout] * (len(block.stages) + 1)
+        return [source or block.layout, block.layout]
     mid: Layout = "NHWC" if variant.mid == "hwc" else "NCHW"
     return [variant.in_layout, *[mid] * (len(block.stages) - 1), variant.out_layout]
 
@@ -69,7 +73,7 @@ def _tile(stage: Conv, source: Layout, sink: Layout, width: int, target: CpuTarg
     if source == "NCHW" and sink == "NCHW":
         lanes = _best_divisor(width, target.lanes)
         group_out = stage.out_channels // stage.groups
-        most = min(target.registers // 2, group_out)
+        most = min(target.registers // 2, accumulators(lanes), group_out)
         return Tile(1, lanes, most if stage.groups == 1 else _largest_divisor(group_out, most), lanes)
     return _dense_tile(stage, width, target)
 
@@ -91,10 +95,12 @@ def _dense_tile(stage: Conv, width: int, target: CpuTarget) -> Tile:
     group_out = stage.out_channels
     if stage.groups > 1:
         return _grouped_tile(group_out // stage.groups, width, target)
-    most = 8 if target.half_vectors_are_cheap else (target.registers - 4) // 2
+    most = min(target.registers - 4, accumulators(target.lanes)) // (1 if target.half_vectors_are_cheap else 2)
+    if target.half_vectors_are_cheap and stage.kernel == (1, 1):
+        most = 8
     pixels = _best_divisor(width, most)
-    if pixels < 5:
-        pixels = max(pixels, _best_divisor(width, min(14, target.registers - 4)))
+    if pixels < 5 and target.half_vectors_are_cheap:
+        pixels = max(pixels, _best_divisor(width, min(14, target.registers - 4, accumulators(target.lanes) // 2)))
     vectors = 4 if pixels == 1 else 2 if pixels < 5 or not target.half_vectors_are_cheap else 1
     lanes = min(target.lanes, group_out)
     tiles = [Tile(1, pixels, max(1, min(vectors, group_out // lanes)) * lanes, lanes)]
@@ -108,7 +114,13 @@ def _grouped_tile(group_out: int, width: int, target: CpuTarget) -> Tile:
     """A tile that divides the channels of a group, so that the packed channels of all groups stay contiguous."""
     lanes = _largest_divisor(group_out, target.lanes)
     vectors = _largest_divisor(group_out // lanes, 2)
-    return Tile(1, _best_divisor(width, min(12, target.registers // vectors - 3)), vectors * lanes, lanes)
+    most = min(12, target.registers // vectors - 3, accumulators(lanes) // vectors)
+    return Tile(1, _best_divisor(width, most), vectors * lanes, lanes)
+
+
+def accumulators(lanes: int) -> int:
+    """How many vectors of that width the accumulators of one tile may fill."""
+    return MAX_TILE_BYTES // (4 * lanes)
 
 
 def _best_divisor(extent: int, limit: int) -> int:
@@ -164,7 +176,7 @@ def _channel_knobs(block: Block, variant: Variant, tiles: tuple[Tile, ...], targ
         return Knobs(depthwise.out_channels, tiles)
     lanes = fitting[0]
     vectors = _largest_divisor(channels // lanes, 2)
-    tile = replace(tiles[0], channels=vectors * lanes, lanes=lanes, pixels=min(tiles[0].pixels, 12))
+    tile = replace(tiles[0], channels=vectors * lanes, lanes=lanes, pixels=min(tiles[0].pixels, 8))
     return Knobs(tile.channels * multiplier, (tile, *tiles[1:]))
 
 

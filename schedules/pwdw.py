@@ -15,6 +15,7 @@ from tvm import s_tir
 
 from tvm_dwfuse.blocks import Block
 
+from .dwpw import splits_channels
 from .rolling import Ring, mark_ring
 from .stages import StagePlan, place_padding, row_loop, schedule_stage
 
@@ -46,23 +47,27 @@ def _fit_lanes(plan: StagePlan, depth: int) -> StagePlan:
 
 
 def schedule_rows(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], depth: int, threads: int) -> None:
-    """Chunks of rows outermost, in parallel, and steps within; inside a step, stage after stage."""
+    """Chunks of rows outermost, in parallel, and steps within; inside a step, stage after stage.
+
+    Where chunks would load the threads unevenly, each stage computes all rows at once, its channels in parallel.
+    """
     first, depthwise, *_ = plans
     out = sch.get_sblock(plans[-1].out)
     n, h, w, c = sch.get_loops(out)
     rows = int(sch.get(h).extent)
-    depth = min(depth, rows)
+    by_channels = splits_channels(sch, plans[-1], threads)
+    depth = rows if by_channels else min(depth, rows)
     chunks = min(threads, -(-rows // depth))
     steps = -(-rows // (depth * chunks))
     chunk, step, inner = sch.split(h, [chunks, steps, depth])
     sch.reorder(n, chunk, step, inner, w, c)
     walk = sch.fuse(n, chunk)
-    if threads > 1:
+    if threads > 1 and not by_channels:
         sch.parallel(walk)
     for plan in reversed(plans):
         if plan is not plans[-1]:
             sch.compute_at(sch.get_sblock(plan.out), step, preserve_unit_loops=True)
-        schedule_stage(sch, plan)
+        schedule_stage(sch, plan, parallel_channels=by_channels)
         place_padding(sch, plan, step)
     _carry_rows(sch, first, depthwise, depth, steps, chunks, walk, step)
 

@@ -6,20 +6,18 @@ from tvm import s_tir
 
 from tvm_dwfuse.blocks import Block
 
-from .dwpw import split_rows
+from .dwpw import row_count, split_rows, splits_channels
 from .stages import StagePlan, place_padding, schedule_stage
 
 
 def schedule(sch: s_tir.Schedule, block: Block, plan: StagePlan, depth: int, threads: int) -> None:
     """Steps of ``depth`` output rows outermost, in parallel; one register tile at a time inside.
 
-    A pointwise stage whose rows do not divide evenly among the threads runs its channel tiles in parallel instead.
+    A pointwise stage whose rows would load the threads unevenly runs its channel tiles in parallel instead.
     """
-    height, _ = block.sizes()[-1]
-    uneven = block.batch * -(-height // depth) % threads != 0
-    by_channels = uneven and plan.conv.is_pointwise and plan.sink == "NHWC" and not block.prologue
-    step = split_rows(sch, plan, height, 1) if by_channels else split_rows(sch, plan, depth, threads)
-    schedule_stage(sch, plan, parallel_channels=by_channels and threads > 1)
+    by_channels = plan.conv.is_pointwise and not block.prologue and splits_channels(sch, plan, threads)
+    step = split_rows(sch, plan, row_count(sch, plan), 1) if by_channels else split_rows(sch, plan, depth, threads)
+    schedule_stage(sch, plan, parallel_channels=by_channels)
     place_padding(sch, plan, step)
     if block.prologue:
         _place_scaling(sch, plan, step)

@@ -16,6 +16,10 @@ from tvm_dwfuse.kernels.definition import accumulator_layout
 
 from .prefetching import mark_weights
 
+#: Bytes of accumulators that a tile may have: TVM puts a larger buffer, or one of another scope than ``global``, into
+#: its workspace, and inside a parallel loop LLVM then stores every accumulator after every product.
+MAX_TILE_BYTES = 1024
+
 #: Makes TVM's LoopPartition split a loop where a tail does not fill it, so that full tiles run without predicates.
 PARTITION = "pragma_loop_partition_hint"
 
@@ -107,7 +111,6 @@ def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, parallel_channels
     if parallel_channels:
         sch.parallel(co)
     sch.compute_at(acc, wo, preserve_unit_loops=True)
-    sch.set_scope(acc, 0, "local")
     _into_registers(sch, [hi, wi, cv], cl)
     tails.peel(sch, rows=[ho, hi], columns=[wo, wi], channels=[co, cv, cl])
 
@@ -142,7 +145,6 @@ def _tile_along_width(sch: s_tir.Schedule, plan: StagePlan) -> None:
     co, ci = sch.split(c, [None, channels])
     sch.reorder(co, ho, wo, hi, ci, wl)
     sch.compute_at(acc, wo, preserve_unit_loops=True)
-    sch.set_scope(acc, 0, "local")
     _into_registers(sch, [hi, ci], wl)
     tails.peel(sch, rows=[ho, hi], columns=[wo, wl], channels=[co, ci])
 

@@ -1,4 +1,7 @@
-"""The phases from an imported network to a module that TVM builds. The order stands here and nowhere else."""
+"""The phases from an imported network to a module that TVM builds. The order stands here and nowhere else.
+
+Importing this module registers them: ``relax.get_pipeline("dwfuse", target=..., threads=...)``.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,25 @@ from tvm.relax import transform
 
 import relay_passes
 
-from .targets import CpuTarget, host_target
+from .targets import CpuTarget, get_target
 
 
 def build_pipeline(
-    target: CpuTarget | None = None, threads: int = 1, fuse: bool = True, variant: str | None = None
+    target: CpuTarget | str = "host", threads: int = 1, fuse: bool = True, variant: str | None = None
 ) -> tvm.transform.Pass:
     """All phases for a CPU, as one pass over a Relax module with ``main``.
 
     Args:
-        target: the machine; the one at hand by default.
+        target: the machine, or a name from ``tvm_dwfuse.targets.target_names()``.
         threads: threads that each kernel uses.
         fuse: whether separable blocks are fused; else every convolution is computed alone.
         variant: the variant to use wherever it is legal, instead of the default choice.
+
+    Raises:
+        DwfuseError: there is no such target.
+        ValueError: there is no such variant.
     """
-    target = target or host_target()
+    machine = get_target(target) if isinstance(target, str) else target
     choose = relay_passes.prefer_variant(variant) if variant else relay_passes.same_layout_first
     phases = [
         # 1. One form for what can be written in many; activations NHWC from end to end.
@@ -32,14 +39,14 @@ def build_pipeline(
         relay_passes.FuseConvolutions(),
         # 3. Composites become scheduled kernels.
         relay_passes.ChooseVariants(choose),
-        relay_passes.LowerComposites(target, threads),
+        relay_passes.LowerComposites(machine, threads),
         # 4. The rest of the network, by TVM's own operators and our schedules.
         transform.LegalizeOps(),
         transform.AnnotateTIROpPattern(),
         transform.FoldConstant(),
         transform.FuseOps(),
         transform.FuseTIR(),
-        relay_passes.ScheduleRemaining(target, threads),
+        relay_passes.ScheduleRemaining(machine, threads),
         # 5. To the virtual machine.
         relax.pipeline.default_build_pipeline(),
     ]
@@ -47,6 +54,9 @@ def build_pipeline(
 
 
 def register() -> None:
-    """Make ``relax.get_pipeline("dwfuse", target=..., threads=...)`` known; calling it again changes nothing."""
+    """Make ``relax.get_pipeline("dwfuse", ...)`` known, with the options of :func:`build_pipeline`; harmless twice."""
     if "dwfuse" not in relax.pipeline.PIPELINE_MAP:
         relax.register_pipeline("dwfuse")(build_pipeline)
+
+
+register()

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from schedules import Knobs, Tile, build_kernel, default_knobs
@@ -28,7 +28,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIAN
 
 
 @every_variant
-@settings(max_examples=150)
+@settings(max_examples=150, phases=[Phase.generate])
 @given(data=st.data(), target=st.sampled_from(TARGETS), threads=st.integers(1, 4))
 def test_default_knobs_of_a_variant_fit_the_target(
     variant: Variant, data: st.DataObject, target: CpuTarget, threads: int
@@ -46,7 +46,7 @@ def test_default_knobs_of_a_variant_fit_the_target(
 
 
 @pytest.mark.parametrize("kind", ["dw", "pw", "conv", "grouped"])
-@settings(max_examples=150)
+@settings(max_examples=150, phases=[Phase.generate])
 @given(data=st.data(), target=st.sampled_from(TARGETS), threads=st.integers(1, 4))
 def test_default_knobs_of_a_single_stage_fit_the_target(
     kind: str, data: st.DataObject, target: CpuTarget, threads: int
