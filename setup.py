@@ -34,8 +34,7 @@ setup(
         "rich",
         "tornado",
         "typer",
-        "xgboost",
     ],
-    extras_require={"peers": PEERS, "torch": ["torch"], "test": TEST, "dev": [*TEST, "pre-commit"]},
+    extras_require={"peers": PEERS, "torch": ["torch"], "tune": ["xgboost"], "test": TEST, "dev": [*TEST, "pre-commit"]},
     entry_points={"console_scripts": ["dwfuse = tvm_dwfuse.cli:main"]},
 )

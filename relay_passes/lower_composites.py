@@ -95,7 +95,7 @@ class _Lowering(relax.PyExprMutator):
             kernel = build_kernel(block, variant, self._target, self._threads, source=source)
             func = kernel.func.without_attr("global_symbol")
             func = func.with_attr("op_pattern", _OPAQUE).with_attr("tirx.is_scheduled", True)
-            gv = self.builder_.add_func(func, f"{name or block.order}_{block.stages[-1].out_channels}")
+            gv = self.builder_.add_func(func, kernel_name(block, variant))
             self._kernels[key] = gv, kernel
         return self._kernels[key]
 
@@ -110,6 +110,13 @@ class _Lowering(relax.PyExprMutator):
         if [int(extent) for extent in value.ty.shape] == list(shape):
             return value
         return self.builder_.emit(relax.op.reshape(value, shape))
+
+
+def kernel_name(block: Block, variant: Variant | None) -> str:
+    """A name that tells the variant, the input's size and the channels: ``pw_7x7_320_1280``."""
+    kind = variant.name if variant else block.order
+    channels = [block.stages[0].in_channels, *(stage.out_channels for stage in block.stages)]
+    return f"{kind}_{block.height}x{block.width}_" + "_".join(map(str, channels))
 
 
 def kernel_block(block: Block) -> Block:

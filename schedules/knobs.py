@@ -105,7 +105,8 @@ def _dense_tile(stage: Conv, width: int, target: CpuTarget) -> Tile:
     lanes = min(target.lanes, group_out)
     tiles = [Tile(1, pixels, max(1, min(vectors, group_out // lanes)) * lanes, lanes)]
     half = target.lanes // 2
-    if target.half_vectors_are_cheap and pixels > 4 and group_out > target.lanes:
+    three_fit = 3 * (pixels + 1) < target.registers
+    if target.half_vectors_are_cheap and pixels > 4 and three_fit and group_out > target.lanes:
         tiles.append(Tile(1, pixels, 3 * half, half))
     return min(tiles, key=lambda tile: -(-group_out // tile.channels) * tile.channels)
 

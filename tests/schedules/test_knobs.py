@@ -76,7 +76,7 @@ def assert_rows_fit(block: Block, depth: int, target: CpuTarget, threads: int) -
     rows = block.sizes()[-1][0]
     assert depth == 1 or step_bytes(block, depth) <= target.l2_bytes
     if block.batch % threads:
-        assert block.batch * math.ceil(rows / depth) >= min(threads, block.batch * rows)
+        assert depth <= math.ceil(rows / threads)
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,26 @@ def test_smaller_caches_mean_smaller_steps() -> None:
         default_knobs(block, variant, CpuTarget("", "", 8, 16, 1, l2_bytes=kib * 1024)).depth for kib in (8, 64, 1024)
     ]
     assert depths == sorted(depths)
-    assert depths[0] == 1
-    assert depths[-1] == 32
+    assert 1 == depths[0] < depths[-1]
 
 
 @pytest.mark.parametrize(
     ("wanted", "unit", "multiplier", "depth"),
-    [(8, 8, 1, 8), (30, 8, 1, 24), (48, 8, 1, 48), (1000, 8, 1, 48), (4, 8, 1, 48), (32, 16, 2, 32), (8, 5, 1, 48)],
+    [
+        (8, 8, 1, 8),
+        (30, 8, 1, 24),
+        (40, 8, 1, 24),
+        (1000, 8, 1, 48),
+        (32, 16, 2, 32),
+        pytest.param(4, 8, 1, 48, id="less_than_a_tile"),
+        pytest.param(20, 5, 1, 48, id="tiles_that_divide_nothing"),
+        pytest.param(20, 5, 2, 96, id="tiles_that_divide_nothing_multiplied"),
+    ],
 )
 def test_channel_depth_is_made_to_divide_the_channels(wanted: int, unit: int, multiplier: int, depth: int) -> None:
     block = block_for(VARIANTS["pwdw_hwc_hwc_hwc_channels"], (8, 48), (4, 4), multiplier=multiplier)
     knobs = Knobs(wanted, (Tile(1, 4, unit, unit), Tile(1, 4, 8, 8)))
-    expected = depth if depth < 48 or wanted >= 48 or unit > wanted or 48 % unit else depth
-    assert fit_channel_depth(block, knobs) == (expected if depth != 48 else 48 * multiplier)
+    assert fit_channel_depth(block, knobs) == depth
 
 
 @pytest.mark.parametrize("name", [*VARIANTS, "dw", "pw", "conv"])
@@ -122,8 +129,7 @@ def test_any_tile_computes_the_same(name: str, data: st.DataObject) -> None:
     strategy = separable_blocks(variant).filter(variant.supports) if variant else single_blocks(name)
     block = data.draw(strategy, label="block")
     tile = st.builds(
-        lambda rows, pixels, vectors, lanes: Tile(rows, pixels, vectors * lanes, lanes),
-        st.integers(1, 2),
+        lambda pixels, vectors, lanes: Tile(1, pixels, vectors * lanes, lanes),
         st.integers(1, 5),
         st.integers(1, 2),
         st.sampled_from([1, 2, 4, 8, 16]),
