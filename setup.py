@@ -35,6 +35,12 @@ setup(
         "tornado",
         "typer",
     ],
-    extras_require={"peers": PEERS, "torch": ["torch"], "tune": ["xgboost"], "test": TEST, "dev": [*TEST, "pre-commit"]},
+    extras_require={
+        "peers": PEERS,
+        "torch": ["torch"],
+        "tune": ["xgboost"],
+        "test": TEST,
+        "dev": [*TEST, "pre-commit"],
+    },
     entry_points={"console_scripts": ["dwfuse = tvm_dwfuse.cli:main"]},
 )

@@ -28,7 +28,7 @@ class LowerComposites:
     """Replaces every call of a composite of ours by ``call_tir`` of a kernel scheduled for ``target``.
 
     Weights are packed here, at compile time. Equal blocks share one kernel. A fused composite without a variant is
-    left as it is. The kernels carry ``tirx.is_scheduled`` and are opaque to ``FuseOps``.
+    opened again, its operators back in the caller. The kernels carry ``tirx.is_scheduled`` and are opaque to ``FuseOps``.
 
     Args:
         target: the machine to schedule for.
@@ -45,7 +45,17 @@ class LowerComposites:
         for gv, func in mod.functions_items():
             if isinstance(func, relax.Function) and composite_kind(func) is None:
                 lowering.builder_.update_func(gv, lowering.visit_expr(func))
-        return relax.transform.DeadCodeElimination()(lowering.builder_.get())
+        lowered = relax.transform.DeadCodeElimination()(lowering.builder_.get())
+        return relax.transform.InlinePrivateFunctions()(_opened(lowered))
+
+
+def _opened(mod: tvm.IRModule) -> tvm.IRModule:
+    """The module with the composites that no kernel computes turned into ordinary private functions."""
+    mod = mod.clone()
+    for gv, func in mod.functions_items():
+        if isinstance(func, relax.Function) and composite_kind(func) is not None:
+            mod[gv] = func.without_attr("Composite").without_attr("Primitive")
+    return mod
 
 
 @relax.expr_functor.mutator

@@ -7,9 +7,9 @@ import tvm
 import tvm_ffi
 
 from schedules import Kernel, Knobs, build_kernel
-from tests.reference import random_operands, reference
+from tests.reference import from_nhwc, random_operands, reference, to_nhwc
 from tvm_dwfuse import threads as thread_pool
-from tvm_dwfuse.blocks import Block
+from tvm_dwfuse.blocks import Block, Layout
 from tvm_dwfuse.targets import CpuTarget, host_target
 from tvm_dwfuse.variants import Variant
 
@@ -54,10 +54,14 @@ def check(
     target: CpuTarget | None = None,
     threads: int = 1,
     knobs: Knobs | None = None,
-) -> None:
-    """Assert that the kernel agrees with the float64 reference."""
-    kernel = build_kernel(block, variant, target or host_target(), threads, knobs)
+    source: Layout | None = None,
+) -> Kernel:
+    """Assert that the kernel agrees with the float64 reference; returns it."""
+    kernel = build_kernel(block, variant, target or host_target(), threads, knobs, source)
     operands = random_operands(block)
     expected = reference(block, operands)
+    if source is not None:
+        operands["x"] = np.ascontiguousarray(from_nhwc(to_nhwc(operands["x"], block.layout), source))
     error = np.abs(evaluate(kernel, operands, threads) - expected).max() / np.abs(expected).max(initial=1e-3)
     assert error <= TOLERANCE, f"error {error:.1e} with {kernel.knobs}"
+    return kernel

@@ -47,6 +47,26 @@ def test_dense_layer(rows: int) -> None:
     check(Block((pointwise(70, 101, ("bias",)),), 1, 1, rows))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("stage", ["stem", "stem_one_channel", "conv_strided_1x1"])
+def test_change_of_layout_taken_in(stage: str, threads: int) -> None:
+    check(Block((STAGES[stage],), 2, 9, 11), threads=threads, source="NCHW")
+
+
+@pytest.mark.parametrize("height", [1, 3, 7])
+@pytest.mark.parametrize("stage", ["pw", "pw_tails", "dw", "grouped"])
+def test_rows_that_threads_cannot_share_evenly(stage: str, height: int) -> None:
+    check(Block((STAGES[stage],), 1, height, 11), threads=2)
+
+
+def test_weights_larger_than_the_nearest_cache_are_prefetched() -> None:
+    tiny = CpuTarget("tiny", host_target().mcpu, 8, 16, cores=1, l1_bytes=512)
+    for stage in (STAGES["pw_tails"], STAGES["stem"]):
+        assert "prefetch" in str(check(Block((stage,), 1, 5, 6), target=tiny).func)
+    large = CpuTarget("large", host_target().mcpu, 8, 16, cores=1, l1_bytes=1 << 20)
+    assert "prefetch" not in str(check(Block((STAGES["pw_tails"],), 1, 5, 6), target=large).func)
+
+
 @pytest.mark.parametrize("registers", [(8, 16), (4, 32)], ids=["avx2", "neon"])
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_other_registers(stage: Conv, registers: tuple[int, int]) -> None:

@@ -76,7 +76,7 @@ LIKE = {"avx2": (8, 16), "neon": (4, 32), "sse": (4, 16)}
 @every_variant
 def test_other_registers(variant: Variant, case: str, like: str) -> None:
     lanes, registers = LIKE[like]
-    target = CpuTarget(like, host_target().mcpu, lanes, registers, cores=2, l2_bytes=8 * 1024)
+    target = CpuTarget(like, host_target().mcpu, lanes, registers, cores=2, l1_bytes=1024, l2_bytes=8 * 1024)
     check(case_block(variant, case), variant, target, threads=2)
 
 
