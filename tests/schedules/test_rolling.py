@@ -20,7 +20,7 @@ from tvm_dwfuse.variants import VARIANTS, Variant
 
 CASES = {
     "stride_1": {},
-    "stride_2": {"stride": 2},
+    "stride_2": {"stride": 2, "height": 16},
     "kernel_5_stride_2": {"kernel": 5, "stride": 2, "padding": (1, 2, 2, 1)},
     "dilation_2": {"dilation": 2},
     "unpadded_batch_2": {"padding": (0, 0, 0, 0), "batch": 2},
@@ -34,7 +34,8 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIAN
 
 def kernel_for(variant: Variant, case: str, depth: int, threads: int = 1) -> Kernel:
     channels = (5, 24, 7)[: 3 if variant.order == "pwdwpw" else 2]
-    block = block_for(variant, channels, (13, 9), **CASES[case])
+    attrs = {"height": 13, **CASES[case]}
+    block = block_for(variant, channels, (attrs.pop("height"), 9), **attrs)
     return kernel_of_depth(block, variant, depth, threads)
 
 
@@ -90,6 +91,15 @@ def test_two_threads_share_exactly_the_rows_at_the_chunk_border(name: str, case:
         assert count_executions(kernel, f"out{stage}").max() == 1
 
 
+@pytest.mark.parametrize("name", [name for name in BY_ROWS if "_chw_" not in name])
+def test_two_threads_share_no_row_where_few_rows_make_them_split_the_channels(name: str) -> None:
+    block = block_for(VARIANTS[name], (5, 40, 40)[: len(name.split("_")[0]) // 2], (7, 9))
+    kernel = kernel_of_depth(block, VARIANTS[name], 2, threads=2)
+    assert "T.parallel" in kernel.func.script()
+    for stage in range(len(block.stages)):
+        assert (count_executions(kernel, f"out{stage}") == 1).all()
+
+
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name not in BY_ROWS])
 def test_other_traversals_share_nothing_between_threads(name: str) -> None:
     kernel = kernel_for(VARIANTS[name], "stride_1", depth=8 if "channels" in name else 2, threads=2)
@@ -105,6 +115,13 @@ def test_generated_shapes_compute_no_element_twice(name: str, data: st.DataObjec
     block = data.draw(separable_blocks(variant).filter(variant.supports), label="block")
     depth = data.draw(st.integers(1, block.sizes()[-1][0]), label="depth")
     assert count_executions(kernel_of_depth(block, variant, depth, 1), "out0").max() == 1
+
+
+def test_each_image_has_rings_of_its_own() -> None:
+    """Threads may walk through two images at once."""
+    kernel = kernel_for(VARIANTS["pwdw_hwc_hwc_hwc_rows"], "unpadded_batch_2", 1, threads=2)
+    (ring,) = allocations(kernel)["out0"]
+    assert ring[:2] == (2, 3 * 2)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

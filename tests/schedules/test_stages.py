@@ -80,8 +80,8 @@ def test_sums_of_single_stages_stay_in_registers(stage: Conv, layout: str, targe
 def assert_sums_stay_in_registers(kernel: Kernel, target: CpuTarget) -> None:
     kept, lanes = allocations(kernel), store_lanes(kernel)
     for i in range(len(kernel.block.stages)):
-        for shape in kept[f"acc{i}_local"]:
-            assert math.prod(shape) / max(lanes[f"acc{i}_local"]) < target.registers
+        for shape in kept[f"acc{i}"]:
+            assert math.prod(shape) / max(lanes[f"acc{i}"]) < target.registers
 
 
 NHWC = [name for name, variant in VARIANTS.items() if variant.source == variant.mid == variant.sink == "hwc"]
@@ -134,4 +134,4 @@ def test_stores_are_whole_vectors_where_channels_and_width_divide(variant: Varia
     kernel = build_kernel(block, variant, target)
     lanes = store_lanes(kernel)
     for i, tile in enumerate(kernel.knobs.tiles):
-        assert lanes[f"acc{i}_local"] == lanes[f"out{i}"] == {tile.lanes}
+        assert lanes[f"acc{i}"] == lanes[f"out{i}"] == {tile.lanes}
