@@ -28,7 +28,8 @@ class LowerComposites:
     """Replaces every call of a composite of ours by ``call_tir`` of a kernel scheduled for ``target``.
 
     Weights are packed here, at compile time. Equal blocks share one kernel. A fused composite without a variant is
-    opened again, its operators back in the caller. The kernels carry ``tirx.is_scheduled`` and are opaque to ``FuseOps``.
+    opened again, its operators back in the caller. The kernels carry ``tirx.is_scheduled``, and ``FuseOps`` fuses
+    nothing with them.
 
     Args:
         target: the machine to schedule for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -73,7 +74,12 @@ def compile(
     module = _import(model, shapes)
     report("fuse and schedule")
     lowered = _lower(module, machine, count, fuse, variant)
-    manifest = _manifest(model, module, machine, count, _count_fused(lowered))
+    fused = _count_fused(lowered)
+    if variant is not None and variant not in fused:
+        warnings.warn(
+            f"variant {variant} applies to no block of {_model_name(model)}; networks run in NHWC", stacklevel=2
+        )
+    manifest = _manifest(model, module, machine, count, fused)
     report("generate code")
     executable = _build(lowered, machine)
     report("link")
@@ -287,7 +293,7 @@ def _host_features() -> frozenset[str]:
 
 
 def _count_fused(lowered: tvm.IRModule) -> dict[str, int]:
-    """Calls of fused kernels in a lowered module by variant name; kernels are called ``<variant>_<channels>``."""
+    """Calls of fused kernels in a lowered module by variant; kernels are called ``<variant>_<size and channels>``."""
     import tvm
 
     callees: list[str] = []

@@ -12,7 +12,7 @@ import pytest
 import tvm
 
 import tvm_dwfuse
-from tvm_dwfuse import CompiledNetwork, DwfuseError, artifact, threads
+from tvm_dwfuse import CompiledNetwork, DwfuseError, artifact, threads, zoo
 from tvm_dwfuse.frontend import import_onnx
 
 MakeOnnx = Callable[..., Path]
@@ -148,3 +148,8 @@ def test_artifact_for_more_threads_than_there_are_is_refused(network: CompiledNe
     path.write_text(path.read_text().replace('"threads": 1', '"threads": 4096'))
     with pytest.raises(DwfuseError, match="threads: 4096 asked for"):
         tvm_dwfuse.load(tmp_path / "build")
+
+
+def test_a_variant_that_applies_to_no_block_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="variant dwpw_chw_hwc_chw_rows applies to no block"):
+        tvm_dwfuse.compile(zoo.build("ds_cnn_s"), threads=1, variant="dwpw_chw_hwc_chw_rows")

@@ -92,5 +92,5 @@ def test_groups_must_divide_the_channels() -> None:
 
 
 def test_unknown_epilogue_steps_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown epilogue step 'gelu'; known: relu, .*bias, add"):
+    with pytest.raises(ValueError, match=r"unknown epilogue step 'gelu'; known: relu, .*bias, add"):
         Conv(4, 4, epilogue=("bias", "gelu"))

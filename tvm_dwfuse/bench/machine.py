@@ -17,7 +17,7 @@ def describe_machine(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
     facts = {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
     }
     for package in packages:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ from tvm_dwfuse.errors import DwfuseError
 
 from .engines import Running
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 Attributes = Mapping[str, Any]
 Convert = Callable[..., Any]
 
