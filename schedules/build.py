@@ -19,7 +19,7 @@ from .prefetching import prefetch_weights
 from .rolling import roll_rows
 from .stages import StagePlan
 
-#: Below this many products a kernel runs on one core: sharing 17 us of work costs as much as it saves (measured: Zen 4).
+#: Below this many products a kernel runs on one core: to share 17 us of work costs as much as it saves (on Zen 4).
 PARALLEL_MACS = 1_000_000
 
 

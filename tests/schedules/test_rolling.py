@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schedules import Kernel, build_kernel, default_knobs
 from schedules.rolling import roll_rows
 from tests.blocks import block_for, separable_blocks
-from tests.schedules.counting import count_executions
+from tests.schedules.counting import count_executions, count_stores_by_walk
 from tests.schedules.lowered import allocations
 from tvm_dwfuse.blocks import Block
 from tvm_dwfuse.targets import host_target
@@ -115,6 +115,15 @@ def test_generated_shapes_compute_no_element_twice(name: str, data: st.DataObjec
     block = data.draw(separable_blocks(variant).filter(variant.supports), label="block")
     depth = data.draw(st.integers(1, block.sizes()[-1][0]), label="depth")
     assert count_executions(kernel_of_depth(block, variant, depth, 1), "out0").max() == 1
+
+
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_threads_keep_their_rows_apart(name: str) -> None:
+    kernel = kernel_for(VARIANTS[name], "stride_1", 2, threads=2)
+    stores = count_stores_by_walk(kernel, "out0", 1 if VARIANTS[name].mid == "hwc" else 2, walks=2)
+    first, second = stores > 0
+    assert first.sum() == second.sum() == 2 + 2
+    assert not (first & second).any()
 
 
 def test_each_image_has_rings_of_its_own() -> None:
