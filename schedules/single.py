@@ -7,7 +7,7 @@ from tvm import s_tir
 from tvm_dwfuse.blocks import Block
 
 from .dwpw import row_count, split_rows, splits_channels
-from .stages import StagePlan, place_padding, schedule_stage
+from .stages import PARTITION, StagePlan, place_padding, schedule_stage
 
 
 def schedule(sch: s_tir.Schedule, block: Block, plan: StagePlan, depth: int, threads: int) -> None:
@@ -27,5 +27,10 @@ def _place_scaling(sch: s_tir.Schedule, plan: StagePlan, step: s_tir.schedule.Lo
     """Multiply the input of a step by the scale before its products, so that it is done once for all channels."""
     scaled = sch.get_sblock("scaled")
     sch.compute_at(scaled, step, preserve_unit_loops=True)
-    lane = sch.get_loops(scaled)[-1]
-    sch.vectorize(sch.split(lane, [None, min(plan.lanes, plan.conv.in_channels)])[1])
+    innermost = sch.get_loops(scaled)[-1]
+    lanes = min(plan.lanes, int(sch.get(innermost).extent))
+    even = int(sch.get(innermost).extent) % lanes == 0
+    vectors, lane = sch.split(innermost, [None, lanes])
+    for loop in () if even else (vectors, lane):
+        sch.annotate(loop, PARTITION, 1)
+    sch.vectorize(lane)

@@ -10,7 +10,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir
 
-from schedules import Kernel, build_kernel, default_knobs, legal_variants
+from schedules import Kernel, build, build_kernel, default_knobs, legal_variants
 from schedules.build import schedule_block
 from schedules.knobs import stage_layouts
 from tests.blocks import block_for, depthwise, full_conv, pointwise
@@ -59,6 +59,19 @@ def test_parameters_are_the_operands_and_the_output(name: str, block: Block) -> 
     *operands, output = (param.name for param in kernel.func.params)
     assert operands == block.operands()
     assert output == f"out{len(block.stages) - 1}"
+
+
+@pytest.mark.parametrize(("name", "block"), CASES, ids=[name for name, _ in CASES])
+def test_kernels_run_in_parallel_if_they_have_threads_and_enough_to_do(
+    name: str, block: Block, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_parallel(threads: int) -> bool:
+        return "T.parallel" in build_kernel(block, VARIANTS.get(name), host_target(), threads).func.script()
+
+    assert is_parallel(2)
+    assert not is_parallel(1)
+    monkeypatch.setattr(build, "PARALLEL_MACS", block.macs() + 1)
+    assert not is_parallel(2)
 
 
 def test_pack_lays_out_weights_and_leaves_biases() -> None:

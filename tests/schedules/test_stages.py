@@ -101,6 +101,14 @@ def test_a_padded_copy_covers_one_step() -> None:
     assert kept["pad0"] == [(1, 8, 3 + 2, 13 + 2)]
 
 
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_a_scaled_copy_covers_one_step(layout: str) -> None:
+    block = Block((pointwise(16, 24),), 1, 12, 13, layout, prologue=("scale",))
+    knobs = replace(default_knobs(block, None, host_target()), depth=3)
+    kernel = build_kernel(block, None, host_target(), 1, knobs)
+    assert allocations(kernel)["scaled"] == [(1, 3, 13, 16) if layout == "NHWC" else (1, 16, 3, 13)]
+
+
 def blocks_of(kernel: Kernel) -> list[s_tir.SBlock]:
     sch = s_tir.Schedule(kernel.func, enable_check=False)
     return [sch.get(block) for block in sch.get_child_blocks(sch.get_sblock("root"))]
@@ -125,6 +133,17 @@ def test_no_condition_stands_inside_a_vector_of_a_single_stage(stage: Conv, layo
     loops, conditions = vector_conditions(kernel)
     assert loops >= 3
     assert conditions == []
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("channels", [32, 35])
+def test_no_condition_stands_inside_a_vector_of_scaled_inputs(channels: int, layout: str) -> None:
+    block = Block((pointwise(channels, 24),), 1, 12, 21, layout, prologue=("scale",))
+    kernel = build_kernel(block, None, host_target())
+    loops, conditions = vector_conditions(kernel)
+    assert loops >= 4
+    assert conditions == []
+    assert min(store_lanes(kernel)["scaled"]) > 1
 
 
 @every_target
