@@ -47,16 +47,18 @@ class LowerComposites:
             if isinstance(func, relax.Function) and composite_kind(func) is None:
                 lowering.builder_.update_func(gv, lowering.visit_expr(func))
         lowered = relax.transform.DeadCodeElimination()(lowering.builder_.get())
-        return relax.transform.InlinePrivateFunctions()(_opened(lowered))
+        return _opened(lowered)
 
 
 def _opened(mod: tvm.IRModule) -> tvm.IRModule:
-    """The module with the composites that no kernel computes turned into ordinary private functions."""
+    """The module with the operators of composites that no kernel computes back in their callers."""
+    left = [(gv, func) for gv, func in mod.functions_items() if composite_kind(func) is not None]
+    if not left:
+        return mod
     mod = mod.clone()
-    for gv, func in mod.functions_items():
-        if isinstance(func, relax.Function) and composite_kind(func) is not None:
-            mod[gv] = func.without_attr("Composite").without_attr("Primitive")
-    return mod
+    for gv, func in left:
+        mod[gv] = func.without_attr("Composite").without_attr("Primitive")
+    return relax.transform.InlinePrivateFunctions()(mod)
 
 
 @relax.expr_functor.mutator

@@ -62,15 +62,27 @@ def build_kernel(
     ``source`` is the layout of the input where that is not the block's: a single stage can take it in.
 
     Raises:
-        ValueError: the variant does not compute such a block.
+        ValueError: the variant does not compute such a block, or the knobs do not fit it.
     """
     if variant is not None and not variant.supports(block):
         raise ValueError(f"{variant.name} does not compute a {block.order} block in {block.layout}")
     threads = threads if block.macs() >= PARALLEL_MACS else 1
     knobs = knobs or default_knobs(block, variant, target, threads, source)
+    _check_tiles(block, variant, knobs)
     sch = schedule_block(block, variant, target, threads, knobs, source)
     func = prefetch_weights(roll_rows(hoist_predicates(sch.mod["main"])))
     return Kernel(block, variant, knobs, func, source)
+
+
+def _check_tiles(block: Block, variant: Variant | None, knobs: Knobs) -> None:
+    """Refuse tiles that a schedule would take for something else."""
+    if len(knobs.tiles) != len(block.stages):
+        raise ValueError(f"{len(knobs.tiles)} tiles for a block of {len(block.stages)} stages")
+    if variant is not None and variant.order != "dwpw" and variant.traversal == "rows" and knobs.tiles[0].rows != 1:
+        raise ValueError(f"{variant.name} carries single rows from step to step: its first tile must have one row")
+    for stage, tile in zip(block.stages, knobs.tiles, strict=True):
+        if 1 < stage.groups < stage.in_channels and stage.out_channels // stage.groups % tile.channels:
+            raise ValueError(f"a tile of {tile.channels} channels does not divide the channels of a group")
 
 
 def schedule_block(

@@ -93,3 +93,12 @@ def test_legal_variants_come_in_the_tables_order() -> None:
     assert names == [name for name in VARIANTS if name.startswith("pwdw_hwc")]
     nchw_triple = replace(fused_block(VARIANTS["pwdwpw_hwc_hwc_hwc_rows"]), layout="NCHW")
     assert legal_variants(nchw_triple) == []
+
+
+@pytest.mark.parametrize("name", ["pwdw_hwc_hwc_hwc_rows", "pwdwpw_hwc_hwc_hwc_rows"])
+def test_a_ring_of_rows_takes_no_tile_of_several(name: str) -> None:
+    block = fused_block(VARIANTS[name])
+    knobs = default_knobs(block, VARIANTS[name], host_target())
+    taller = replace(knobs, tiles=(replace(knobs.tiles[0], rows=2), *knobs.tiles[1:]))
+    with pytest.raises(ValueError, match="its first tile must have one row"):
+        build_kernel(block, VARIANTS[name], host_target(), knobs=taller)
