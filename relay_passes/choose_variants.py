@@ -7,8 +7,9 @@ from collections.abc import Callable
 import tvm
 from tvm import relax
 
+from schedules import legal_variants
 from tvm_dwfuse.blocks import Block
-from tvm_dwfuse.variants import VARIANTS, Variant
+from tvm_dwfuse.variants import Variant
 
 from .composite import composite_block, composite_kind
 
@@ -58,7 +59,7 @@ class ChooseVariants:
             if not isinstance(func, relax.Function) or composite_kind(func) is None:
                 continue
             block = composite_block(func)
-            legal = [variant for variant in VARIANTS.values() if variant.supports(block)]
+            legal = legal_variants(block)
             if legal:
                 mod[gv] = func.with_attr(VARIANT_ATTR, self.choose(block, legal).name)
         return mod

@@ -9,7 +9,7 @@ import tvm
 from tvm import relax
 
 from schedules import Kernel, build_kernel
-from tvm_dwfuse.blocks import Block, Layout
+from tvm_dwfuse.blocks import Block, Layout, activation_shape
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import Variant
 
@@ -96,10 +96,9 @@ class _Lowering(relax.PyExprMutator):
                 args.append(relax.const(kernel.pack(name, value)))
             else:
                 args.append(self._reshaped(passed[value], shapes[name]))
-        *_, (height, width) = kernel.block.sizes()
-        shape = _activation_shape(kernel.block, height, width, kernel.block.stages[-1].out_channels)
+        shape = shapes[f"r{len(block.stages) - 1}"]  # a residual of the last stage has the output's
         result = self.builder_.emit(relax.call_tir(gv, args, relax.TensorType(shape, block.dtype)))
-        return self._reshaped(result, [int(extent) for extent in call.ty.shape])
+        return self._reshaped(result, tuple(int(extent) for extent in call.ty.shape))
 
     def _kernel(self, block: Block, variant: Variant | None, source: Layout | None) -> tuple[tvm.ir.GlobalVar, Kernel]:
         name = variant.name if variant else None
@@ -119,8 +118,8 @@ class _Lowering(relax.PyExprMutator):
             return None
         return bound.args[0] if [int(axis) for axis in bound.attrs.axes] == [0, 2, 3, 1] else None
 
-    def _reshaped(self, value: relax.Expr, shape: list[int]) -> relax.Expr:
-        if [int(extent) for extent in value.ty.shape] == list(shape):
+    def _reshaped(self, value: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
+        if tuple(int(extent) for extent in value.ty.shape) == shape:
             return value
         return self.builder_.emit(relax.op.reshape(value, shape))
 
@@ -150,21 +149,14 @@ def _can_read_nchw(block: Block) -> bool:
     return stage is not None and block.layout == "NHWC" and block.order == "conv" and stage.in_channels <= _FEW_CHANNELS
 
 
-def _activation_shape(block: Block, height: int, width: int, channels: int) -> list[int]:
-    if block.layout == "NHWC":
-        return [block.batch, height, width, channels]
-    return [block.batch, channels, height, width]
-
-
-def _operand_shapes(kernel: Kernel) -> dict[str, list[int]]:
+def _operand_shapes(kernel: Kernel) -> dict[str, tuple[int, ...]]:
     """Shapes of the operands that are activations."""
     block = kernel.block
-    channels = block.stages[0].in_channels
-    shapes = {"x": _activation_shape(block, block.height, block.width, channels)}
-    if kernel.source is not None:
-        shapes["x"] = _activation_shape(replace(block, layout=kernel.source), block.height, block.width, channels)
+    batch, layout, channels = block.batch, block.layout, block.stages[0].in_channels
+    shapes: dict[str, tuple[int, ...]] = {}
+    shapes["x"] = activation_shape(kernel.source or layout, batch, block.height, block.width, channels)
     if block.prologue:
-        shapes["scale"] = _activation_shape(block, 1, 1, channels)
-    for i, (stage, (height, width)) in enumerate(zip(block.stages, block.sizes()[1:], strict=True)):
-        shapes[f"r{i}"] = _activation_shape(block, height, width, stage.out_channels)
+        shapes["scale"] = activation_shape(layout, batch, 1, 1, channels)
+    for i, (stage, size) in enumerate(zip(block.stages, block.sizes()[1:], strict=True)):
+        shapes[f"r{i}"] = activation_shape(layout, batch, *size, stage.out_channels)
     return shapes

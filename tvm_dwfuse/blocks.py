@@ -20,6 +20,11 @@ ACTIVATIONS = ("relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu")
 OPERAND_STEPS = ("bias", "add")
 
 
+def activation_shape(layout: Layout, n: int, h: int, w: int, c: int) -> tuple[int, int, int, int]:
+    """Shape of an activation of ``n`` images, ``h`` x ``w`` pixels and ``c`` channels in that layout."""
+    return (n, h, w, c) if layout == "NHWC" else (n, c, h, w)
+
+
 @dataclass(frozen=True)
 class Conv:
     """One 2-D convolution and the element-wise steps that follow it, in order.

@@ -19,7 +19,7 @@ from tvm import te, tirx
 from tvm.ir import Expr as PrimExpr
 from tvm.tirx import if_then_else
 
-from tvm_dwfuse.blocks import Block, Conv, Layout
+from tvm_dwfuse.blocks import Block, Conv, Layout, activation_shape
 
 from .activations import APPLY
 
@@ -40,14 +40,14 @@ def block_definition(block: Block, layouts: Sequence[Layout], tiles: Sequence[in
     heights_widths = block.sizes()
     channels = [block.stages[0].in_channels, *(stage.out_channels for stage in block.stages)]
     shapes = [
-        _shape(layout, block.batch, h, w, c)
+        activation_shape(layout, block.batch, h, w, c)
         for layout, (h, w), c in zip(layouts, heights_widths, channels, strict=True)
     ]
     x = te.placeholder(shapes[0], block.dtype, name="x")
     operands = [x]
     read = _reader(x, layouts[0])
     if block.prologue:
-        scale = te.placeholder(_shape(layouts[0], block.batch, 1, 1, channels[0]), block.dtype, name="scale")
+        scale = te.placeholder(activation_shape(layouts[0], block.batch, 1, 1, channels[0]), block.dtype, name="scale")
         operands.append(scale)
         read = _scaled(read, scale, shapes[0], layouts[0])
     for i, stage in enumerate(block.stages):
@@ -99,10 +99,6 @@ def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _shape(layout: Layout, n: int, h: int, w: int, c: int) -> tuple[int, int, int, int]:
-    return (n, h, w, c) if layout == "NHWC" else (n, c, h, w)
-
-
 def _reader(tensor: te.Tensor, layout: Layout) -> Read:
     """Access to a tensor by (n, h, w, c), whatever its layout."""
     if layout == "NHWC":
@@ -126,7 +122,7 @@ def _padded(read: Read, stage: Conv, size: tuple[int, int], batch: int, layout: 
         return read
     top, left, bottom, right = stage.padding
     h_in, w_in = size
-    shape = _shape(layout, batch, h_in + top + bottom, w_in + left + right, stage.in_channels)
+    shape = activation_shape(layout, batch, h_in + top + bottom, w_in + left + right, stage.in_channels)
     zero = tirx.const(0.0, "float32")
 
     def body(n: PrimExpr, h: PrimExpr, w: PrimExpr, c: PrimExpr) -> PrimExpr:
@@ -150,7 +146,7 @@ def _depthwise(
     rh, rw = (te.reduce_axis((0, k), n) for k, n in zip(stage.kernel, ("rh", "rw"), strict=True))
     (sh, sw), (dh, dw), m = stage.strides, stage.dilation, stage.channel_multiplier
     return _compute(
-        _shape(layout, batch, *size, stage.out_channels),
+        activation_shape(layout, batch, *size, stage.out_channels),
         layout,
         lambda n, h, w, c: te.sum(
             read(n, h * sh + rh * dh, w * sw + rw * dw, c // m if m > 1 else c) * weight[rh, rw, c], axis=[rh, rw]
@@ -172,7 +168,7 @@ def _dense(
         return k if stage.groups == 1 else c // padded_group * group_in + k
 
     return _compute(
-        _shape(layout, batch, *size, tiles * tile),
+        activation_shape(layout, batch, *size, tiles * tile),
         layout,
         lambda n, h, w, c: te.sum(
             read(n, h * sh + rh * dh, w * sw + rw * dw, source(c)) * weight[c // tile, rh, rw, k, c % tile],
