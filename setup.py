@@ -22,7 +22,10 @@ setup(
     packages=find_packages(
         include=["tvm_dwfuse", "tvm_dwfuse.*", "relay_passes", "relay_passes.*", "schedules", "schedules.*"]
     ),
-    package_data={"tvm_dwfuse.zoo": ["tables/*"]},
+    package_data={
+        "tvm_dwfuse.zoo": ["tables/*"],
+        "tvm_dwfuse.codegen_gap8": ["kernels/*", "runtime/*", "templates/*"],
+    },
     install_requires=[
         "apache-tvm>=0.27.0.post1,<0.28",
         # 0.1.15 and later crash in save_json with TVM 0.27.0.post1.
@@ -37,6 +40,8 @@ setup(
     ],
     extras_require={
         "peers": PEERS,
+        "quantize": ["onnxruntime"],
+        "quantize": ["onnxruntime"],
         "torch": ["torch"],
         "tune": ["xgboost"],
         "test": TEST,

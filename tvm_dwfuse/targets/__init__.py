@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from .cpu import CpuTarget, host_target
+from .gap8 import CLUSTER_TARGETS, ClusterTarget
 
-__all__ = ["CpuTarget", "get_target", "host_target", "target_names"]
+__all__ = ["CLUSTER_TARGETS", "ClusterTarget", "CpuTarget", "get_cpu", "get_target", "host_target", "target_names"]
 
 
 def target_names() -> list[str]:
     """Names that :func:`get_target` knows."""
-    return ["host"]
+    return ["host", *CLUSTER_TARGETS]
 
 
-def get_target(name: str = "host") -> CpuTarget:
+def get_target(name: str = "host") -> CpuTarget | ClusterTarget:
     """The description of the target called ``name``.
 
     Raises:
@@ -20,6 +21,24 @@ def get_target(name: str = "host") -> CpuTarget:
     """
     from tvm_dwfuse.errors import DwfuseError
 
+    if name in CLUSTER_TARGETS:
+        return CLUSTER_TARGETS[name]
     if name != "host":
         raise DwfuseError(f"unknown target {name!r}; known targets: {', '.join(target_names())}")
     return host_target()
+
+
+def get_cpu(name: str = "host") -> CpuTarget:
+    """The description of the CPU called ``name``, for what does not exist on clusters.
+
+    Raises:
+        DwfuseError: there is no such target, or it is a cluster.
+    """
+    from tvm_dwfuse.errors import DwfuseError
+
+    target = get_target(name)
+    if isinstance(target, ClusterTarget):
+        raise DwfuseError(
+            f"target {name!r}: not a CPU; `dwfuse compile --target {name}` compiles quantized networks for it"
+        )
+    return target

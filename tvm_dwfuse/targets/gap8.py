@@ -1,0 +1,62 @@
+"""Clusters of small RISC-V cores over scratchpad memories: GAP8 and its relatives, as the tiler and the code see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClusterTarget:
+    """A fabric controller with L2, and a cluster of cores that share L1 and a DMA engine.
+
+    ``l1_bytes`` is the L1 left for data: the stacks of the cores and the runtime's own data are subtracted from the
+    memory's size. ``l2_bytes`` is the L2 left for activations and weights after code, stacks and runtime. DMA figures
+    are cycles of the cluster, measured on GVSOC: ``dma_start`` to enqueue a transfer, ``dma_wait`` to wait for one
+    that is done, ``dma_latency`` from start to end of an empty one, ``dma_line`` for each line of a 2-D one besides
+    its words, ``dma_opposed`` how much longer transfers in opposite directions take when they run together.
+    ``l3_bytes_per_cycle`` and ``l3_latency`` are in cluster cycles too, with the controller's clock as at reset.
+    """
+
+    name: str
+    cores: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    stack_bytes: int
+    clock_hz: int
+    dma_bytes_per_cycle: float = 8.0
+    dma_start: int = 22
+    dma_wait: int = 48
+    dma_latency: int = 60
+    dma_line: float = 1.0
+    dma_opposed: float = 2.0
+    dma_max_bytes: int = 65535
+    l3_bytes_per_cycle: float = 0.78
+    l3_latency: int = 650
+    barrier: int = 13
+    fork: int = 74
+
+
+#: GAP8 (GreenWaves): 64 KB L1 with 16 banks, 512 KB L2, 8 MB HyperRAM; cluster at 175 MHz.
+GAP8 = ClusterTarget(
+    name="gap8",
+    cores=8,
+    l1_bytes=54 * 1024,
+    l2_bytes=400 * 1024,
+    l3_bytes=8 * 1024 * 1024,
+    stack_bytes=1024,
+    clock_hz=175_000_000,
+)
+
+#: PULP open (pulp-platform): the same cluster with 64 KB L1 and 512 KB L2, without flash; HyperRAM as in its default board.
+PULP_OPEN = ClusterTarget(
+    name="pulp-open",
+    cores=8,
+    l1_bytes=54 * 1024,
+    l2_bytes=400 * 1024,
+    l3_bytes=8 * 1024 * 1024,
+    stack_bytes=1024,
+    clock_hz=50_000_000,
+)
+
+CLUSTER_TARGETS = {target.name: target for target in (GAP8, PULP_OPEN)}
