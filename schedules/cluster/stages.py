@@ -23,9 +23,10 @@ def compute_stage(walk: Walk, step: Step, stage: int) -> None:
     """Compute the new rows of the output of ``stage``."""
     if stage == 0 and walk.chain.input_in_chunks:
         with loop("chunk", *walk.rows.chunks(step.index, step.first)) as chunk:
-            at_chunk = replace(step, chunk=chunk)
+            lo, hi = walk.rows.chunk_rows(chunk)
+            at_chunk = replace(step, chunk=chunk, chunk_row=let("row0", lo))
             begin_chunk(walk, at_chunk)
-            _compute_rows(walk, at_chunk, 0, *walk.rows.chunk_rows(chunk))
+            _compute_rows(walk, at_chunk, 0, at_chunk.chunk_row, hi)
         return
     lo = walk.rows.new_from(stage + 1, step.first, step.begin)
     _compute_rows(walk, step, stage, lo, walk.rows.end_row(stage + 1, step.end))

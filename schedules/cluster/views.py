@@ -57,9 +57,8 @@ def _input_view(walk: Walk, step: Step) -> View:
     width = chain.sizes[0][1]
     channels = input_channels(walk, step)
     if chain.input_in_chunks:
-        lo, _ = walk.rows.chunk_rows(step.chunk)
         rows = chain.ring_rows(0)
-        return _view(walk, 0, chunk_place(walk, step.chunk), lo, rows, rows * width, channels)
+        return _view(walk, 0, chunk_place(walk, step.chunk), step.chunk_row, rows, rows * width, channels)
     if not chain.input_in_slots:
         ring = chain.ring_rows(0)
         return _view(walk, 0, walk.l1["l1_x"], None, ring, ring * width, channels)

@@ -67,7 +67,8 @@ class Step:
     """Rows [begin, end) of the last tensor in a block of ``channels`` of them; step ``index`` of the block.
 
     ``first`` tells whether it is the block's first step: True, False or a condition. ``turn`` counts steps over all
-    blocks. ``chunk`` is the chunk of input that the first stage is at, where the input comes in chunks.
+    blocks. ``chunk`` is the chunk of input that the first stage is at, where the input comes in chunks, and
+    ``chunk_row`` the first row of it.
     """
 
     block: Scalar
@@ -78,3 +79,4 @@ class Step:
     end: Scalar
     channels: Scalar
     chunk: Scalar = None
+    chunk_row: Scalar = None

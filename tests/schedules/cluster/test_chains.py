@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -25,8 +23,6 @@ from .groups import (
     to_case,
 )
 
-needs_clang = pytest.mark.skipif(not shutil.which("clang"), reason="sanitizers need clang: apt-get install clang")
-
 
 @pytest.mark.parametrize(
     "group", variant_groups(2, seed=1) + random_groups(20, seed=2), ids=lambda group: str(group.plan.tile)
@@ -42,7 +38,6 @@ def test_c_on_the_host(cores: int, dma_late: bool) -> None:
     check(groups, run_layers([to_case(group) for group in groups], cores=cores, dma_late=dma_late))
 
 
-@needs_clang
 @pytest.mark.parametrize("sanitize", ["address,undefined", "thread"])
 def test_c_under_sanitizers(sanitize: str) -> None:
     groups = variant_groups(1, seed=5) + random_groups(8, seed=6)
