@@ -41,7 +41,6 @@ setup(
     extras_require={
         "peers": PEERS,
         "quantize": ["onnxruntime"],
-        "quantize": ["onnxruntime"],
         "torch": ["torch"],
         "tune": ["xgboost"],
         "test": TEST,

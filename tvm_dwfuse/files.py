@@ -42,8 +42,22 @@ def parse_names(option: str, text: str, known: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def read_inputs(texts: Sequence[str], expected: Sequence[TensorInfo]) -> dict[str, np.ndarray]:
+def read_arrays(texts: Sequence[str], expected: Sequence[TensorInfo]) -> dict[str, np.ndarray]:
     """The arrays of ``[NAME=]FILE.npy`` texts by input name; the name may be left out when there is one input.
+
+    Raises:
+        DwfuseError: a file cannot be read, or the inputs named are not those expected.
+    """
+    arrays = dict(_read_input(text, expected) for text in texts)
+    names = [info.name for info in expected]
+    for wrong in sorted({*arrays} ^ {*names}):
+        what = "no such input" if wrong in arrays else "no array given"
+        raise DwfuseError(f"input {wrong!r}: {what}; inputs: {', '.join(names)}")
+    return arrays
+
+
+def read_inputs(texts: Sequence[str], expected: Sequence[TensorInfo]) -> dict[str, np.ndarray]:
+    """As :func:`read_arrays`, shapes and dtypes checked.
 
     Raises:
         DwfuseError: a file cannot be read, or an array's name, shape or dtype is not what is expected.

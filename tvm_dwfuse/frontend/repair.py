@@ -50,7 +50,7 @@ def _input(node: onnx.NodeProto, index: int) -> str:
     return node.input[index] if index < len(node.input) else ""
 
 
-def _explicit_padding(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+def explicit_padding(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     """``auto_pad`` as ``pads``: TVM rounds the output of SAME_LOWER down, and pads in front of a convolution."""
     attributes = _attributes(node)
     mode = attributes.get("auto_pad", b"NOTSET").decode()
@@ -77,7 +77,7 @@ def _explicit_padding(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto
 def _max_pool(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     if len(node.output) > 1 and node.output[1]:
         raise DwfuseError(f"{graph.label}: {node_name(node)}: the indices of a maximum are not supported")
-    return _explicit_padding(node, graph)
+    return explicit_padding(node, graph)
 
 
 def _batch_norm(node: onnx.NodeProto, graph: Graph) -> None:
@@ -191,12 +191,12 @@ def _dtype(name: str, graph: Graph) -> np.dtype:
 
 
 _REPAIRS: dict[str, Repair] = {
-    "AveragePool": _explicit_padding,
+    "AveragePool": explicit_padding,
     "BatchNormalization": _batch_norm,
-    "Conv": _explicit_padding,
+    "Conv": explicit_padding,
     "Dropout": _dropout,
     "Gemm": _gemm,
-    "LpPool": _explicit_padding,
+    "LpPool": explicit_padding,
     "Max": _bound,
     "MaxPool": _max_pool,
     "Mean": _mean,
