@@ -11,8 +11,10 @@ from .fold_constant_arithmetic import FoldConstantArithmetic
 from .fold_pad import FoldPadIntoConv
 from .fuse_convolutions import FuseConvolutions
 from .fuse_separable_blocks import FuseSeparableBlocks
+from .integer_patterns import integer_patterns
 from .lower_composites import LowerComposites
 from .match_blocks import Match, Resolve, find_blocks, find_convolutions, prefer, program_order
+from .partition_for_cluster import PartitionForCluster, region_options, regions
 from .raise_call_tir import RaiseCallTir
 from .schedule_remaining import ScheduleRemaining
 from .simplify_inference import SimplifyInference
@@ -30,6 +32,7 @@ __all__ = [
     "FuseSeparableBlocks",
     "LowerComposites",
     "Match",
+    "PartitionForCluster",
     "RaiseCallTir",
     "Resolve",
     "ScheduleRemaining",
@@ -42,8 +45,11 @@ __all__ = [
     "explain_blocks",
     "find_blocks",
     "find_convolutions",
+    "integer_patterns",
     "prefer",
     "prefer_variant",
     "program_order",
+    "region_options",
+    "regions",
     "same_layout_first",
 ]

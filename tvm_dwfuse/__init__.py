@@ -9,11 +9,14 @@ from .errors import DwfuseError
 
 if TYPE_CHECKING:
     from .api import ExplainedBlock, Explanation, compile, explain, load
+    from .api_cluster import ClusterNetwork, ClusterRun, compile_application, load_application
     from .network import CompiledNetwork, OperatorTime, Timing
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ClusterNetwork",
+    "ClusterRun",
     "CompiledNetwork",
     "DwfuseError",
     "ExplainedBlock",
@@ -22,13 +25,16 @@ __all__ = [
     "Timing",
     "__version__",
     "compile",
+    "compile_application",
     "explain",
     "load",
+    "load_application",
 ]
 
 # TVM takes seconds to import, so the names that need it are fetched when they are first used.
 _LAZY = {
     **dict.fromkeys(("compile", "explain", "load", "ExplainedBlock", "Explanation"), ".api"),
+    **dict.fromkeys(("ClusterNetwork", "ClusterRun", "compile_application", "load_application"), ".api_cluster"),
     **dict.fromkeys(("CompiledNetwork", "OperatorTime", "Timing"), ".network"),
 }
 

@@ -158,9 +158,9 @@ def signature(model: Model, shapes: Shapes | None = None) -> Signature:
 
 
 def _target(name: str) -> Any:
-    from .targets import get_target
+    from .targets import get_cpu
 
-    return get_target(name)
+    return get_cpu(name)
 
 
 def _check_variant(name: str) -> None:

@@ -22,6 +22,9 @@ FORMAT = 1
 LIBRARY = "network.so"
 MANIFEST = "manifest.json"
 
+#: The ``kind`` in the manifest of an application for a cluster.
+APPLICATION = "application"
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -111,6 +114,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        staging.chmod(0o755)
     except OSError as error:
         raise DwfuseError(f"{folder}: cannot be written ({error.strerror})") from error
     try:
@@ -129,7 +133,6 @@ def write(folder: Path, manifest: Manifest, library: Path) -> None:
         DwfuseError: see :func:`replacing`.
     """
     with replacing(folder) as staging:
-        staging.chmod(0o755)
         shutil.copyfile(library, staging / LIBRARY)
         (staging / MANIFEST).write_text(manifest.to_json())
 
@@ -142,6 +145,8 @@ def read(folder: Path) -> Manifest:
     """
     if not folder.is_dir():
         raise DwfuseError(f"{folder}: no such folder; `dwfuse compile MODEL -o {folder}` writes one")
+    if is_application(folder):
+        raise DwfuseError(f"{folder}: an application for a cluster; load it with tvm_dwfuse.load_application")
     for name in (MANIFEST, LIBRARY):
         if not (folder / name).is_file():
             raise DwfuseError(f"{folder}: not an artifact, {name} is missing; `dwfuse compile` writes artifacts")
@@ -153,6 +158,14 @@ def read(folder: Path) -> Manifest:
         raise DwfuseError(f"{folder / MANIFEST}: damaged manifest; compile the model again") from error
     _check_versions(folder, manifest)
     return manifest
+
+
+def is_application(folder: Path) -> bool:
+    """Whether ``folder`` holds an application for a cluster, whose manifest is another; see ``cluster_artifact``."""
+    try:
+        return json.loads((folder / MANIFEST).read_text()).get("kind") == APPLICATION
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def check_host(folder: Path, manifest: Manifest, arch: str, features: frozenset[str]) -> None:

@@ -19,7 +19,6 @@ from .errors import DwfuseError
 if TYPE_CHECKING:
     from .api import Explanation, OnPhase
     from .bench.interleave import Progress
-    from .network import CompiledNetwork
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -41,7 +40,9 @@ ThreadsOption = Annotated[int | None, typer.Option(help="Threads that a run uses
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME:D0,D1,...", help="Shape of an input with open dimensions.")
 ]
-VariantOption = Annotated[str | None, typer.Option(help="Use this fused variant wherever it applies.")]
+VariantOption = Annotated[
+    str | None, typer.Option(help="Use this fused variant wherever it applies; none fuses nothing on clusters.")
+]
 
 _verbose = False
 
@@ -118,6 +119,24 @@ def zoo_export(
 
 @app.command()
 @told_in_one_line
+def quantize(
+    model: ModelArgument,
+    calibration: Annotated[
+        Path, typer.Option(metavar="DATA.npz", help="Inputs to calibrate with: an array of images for each input name.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="ONNX file to write.")],
+) -> None:
+    """Quantize a network to 8 bits with onnxruntime, for targets that compute in integers."""
+    from .quantize import quantize as quantize_network
+
+    with _bar() as progress:
+        found = quantize_network(model, calibration, output, on_progress=progress)
+    typer.echo(f"{found.exact} of {found.layers} layers with weights agree with ONNX Runtime exactly")
+    typer.echo(f"wrote {output}")
+
+
+@app.command()
+@told_in_one_line
 def compile(
     model: ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Artifact folder to write.")],
@@ -125,18 +144,36 @@ def compile(
     threads: ThreadsOption = None,
     shape: ShapeOption = None,
     variant: VariantOption = None,
-    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse separable blocks.")] = True,
+    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse separable blocks (host).")] = True,
+    objective: Annotated[
+        str | None, typer.Option(help="What to minimise: latency, the default, or traffic (clusters).")
+    ] = None,
+    l1: Annotated[int | None, typer.Option("--l1", help="Bytes of L1 that data may take (clusters).")] = None,
+    double_buffer: Annotated[
+        bool, typer.Option("--double-buffer/--no-double-buffer", help="Transfer while computing (clusters).")
+    ] = True,
 ) -> None:
-    """Compile a network and write an artifact folder."""
-    from . import api, artifact
+    """Compile a network and write an artifact folder, or for a cluster the folder of an application."""
+    from . import artifact
     from .files import parse_shapes
 
     artifact.check_destination(output)
     shapes = parse_shapes(shape)
+    host_only = {"--threads": threads, "--no-fuse": not fuse or None}
+    cluster_only = {"--objective": objective, "--l1": l1, "--no-double-buffer": not double_buffer or None}
+    if _is_cluster(target):
+        _refuse(target, host_only)
+        asked = {"target": target, "objective": objective, "variant": variant, "l1_bytes": l1}
+        given = {name: value for name, value in asked.items() if value is not None}
+        _compile_for_cluster(model, output, shapes, {**given, "double_buffer": double_buffer})
+        return
+    _refuse(target, cluster_only)
+    from . import api
+
     with _phases() as on_phase:
         network = api.compile(model, target, threads, shapes, fuse=fuse, variant=variant, on_phase=on_phase)
         network.save(output)
-    typer.echo(_fused_line(network) if fuse else "fusing was switched off")
+    typer.echo(_fused_line(network.fused) if fuse else "fusing was switched off")
     typer.echo(f"wrote {output}")
 
 
@@ -148,12 +185,28 @@ def run(
         list[str], typer.Option("--input", metavar="[NAME=]FILE.npy", help="Input array; once for each input.")
     ],
     output: Annotated[Path, typer.Option("--output", help="File to write: .npy, or .npz for several outputs.")],
+    runner: Annotated[
+        str | None, typer.Option(help="Where to run a cluster's application: host, rv32 or gvsoc; host by default.")
+    ] = None,
+    dequantize: Annotated[
+        bool,
+        typer.Option("--dequantize/--no-dequantize", help="Write a cluster's output as real numbers, or as uint8."),
+    ] = True,
 ) -> None:
-    """Run an artifact on inputs from .npy files."""
-    from . import api
+    """Run an artifact on inputs from .npy files.
+
+    An application for a cluster takes real numbers as its ONNX file does, and quantizes them; uint8 it takes as it is.
+    """
+    from .artifact import is_application
     from .files import check_writable, read_inputs, write_outputs
 
     check_writable(output)
+    if is_application(folder):
+        _run_on_cluster(folder, input, output, runner or "host", dequantize)
+        return
+    _refuse("host", {"--runner": runner, "--no-dequantize": not dequantize or None})
+    from . import api
+
     network = api.load(folder)
     outputs = network.run(read_inputs(input, network.inputs))
     write_outputs(output, network.outputs, outputs)
@@ -199,13 +252,22 @@ def bench(
 @app.command()
 @told_in_one_line
 def explain(
-    model: ModelArgument,
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx|BUILD", help="ONNX file, or an application's folder.")],
     target: TargetOption = "host",
     threads: ThreadsOption = None,
     shape: ShapeOption = None,
     profile: Annotated[bool, typer.Option("--profile", help="Also compile, run, and print time by operator.")] = False,
 ) -> None:
-    """Tell which separable blocks a network has, how each is fused, and why not where it is not."""
+    """Tell which separable blocks a network has, how each is fused, and why not where it is not.
+
+    Of an application for a cluster: variant, tile, buffers, bytes moved between the memories and cycles of each block.
+    """
+    from .artifact import is_application
+
+    if is_application(model):
+        _refuse("a build", {"--threads": threads, "--shape": shape, "--profile": profile or None})
+        _explain_cluster(model)
+        return
     from . import api
     from .files import parse_shapes
 
@@ -214,10 +276,54 @@ def explain(
     typer.echo(_explained(found))
 
 
-def _fused_line(network: CompiledNetwork) -> str:
-    if not network.fused:
+def _is_cluster(target: str) -> bool:
+    from .targets.gap8 import CLUSTER_TARGETS
+
+    return target in CLUSTER_TARGETS
+
+
+def _refuse(target: str, options: dict[str, Any]) -> None:
+    """Refuse options that ``target`` does not have and that were given: are not None."""
+    wrong = [option for option, value in options.items() if value is not None]
+    if wrong:
+        raise DwfuseError(f"{wrong[0]}: no option of {target}; leave it out")
+
+
+def _compile_for_cluster(
+    model: Path, output: Path, shapes: dict[str, tuple[int, ...]] | None, options: dict[str, Any]
+) -> None:
+    from . import api_cluster
+
+    with _phases() as on_phase:
+        network = api_cluster.compile_application(model, output, shapes=shapes, on_phase=on_phase, **options)
+    typer.echo(_fused_line(network.fused))
+    typer.echo(f"{network.macs:,} multiply-accumulates in {network.cycles:,} cycles by the model")
+    typer.echo(f"wrote {output}")
+
+
+def _run_on_cluster(folder: Path, inputs: list[str], output: Path, runner: str, dequantize: bool) -> None:
+    from . import api_cluster
+    from .files import read_arrays, write_outputs
+
+    network = api_cluster.load_application(folder)
+    (array,) = read_arrays(inputs, [network.input]).values()
+    result = network.run(array, runner, dequantize)
+    write_outputs(output, [network.output], [result.output])
+    typer.echo(f"{network.output.name} {result.output.dtype}{list(result.output.shape)} -> {output}")
+    typer.echo(f"{result.ticks:,} {result.unit} on {runner}")
+
+
+def _explain_cluster(folder: Path) -> None:
+    from .cluster_artifact import read
+    from .cluster_report import manifest_text
+
+    typer.echo(manifest_text(read(folder)))
+
+
+def _fused_line(fused: dict[str, int]) -> str:
+    if not fused:
         return "no separable block found: nothing was fused"
-    counts = ", ".join(f"{count} {kind}" for kind, count in network.fused.items())
+    counts = ", ".join(f"{count} {kind}" for kind, count in fused.items())
     return f"fused blocks: {counts}"
 
 

@@ -1,9 +1,12 @@
 """The phases from an imported network to a module that TVM builds. The order stands here and nowhere else.
 
-Importing this module registers them: ``relax.get_pipeline("dwfuse", target=..., threads=...)``.
+Importing this module registers them: ``relax.get_pipeline("dwfuse", target=..., threads=...)`` for CPUs and
+``relax.get_pipeline("dwfuse_cluster", target="gap8", ...)`` for quantized networks on clusters.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import tvm
 from tvm import relax
@@ -11,7 +14,7 @@ from tvm.relax import transform
 
 import relay_passes
 
-from .targets import CpuTarget, get_target
+from .targets import CpuTarget, get_cpu
 
 
 def build_pipeline(
@@ -29,7 +32,7 @@ def build_pipeline(
         DwfuseError: there is no such target.
         ValueError: there is no such variant.
     """
-    machine = get_target(target) if isinstance(target, str) else target
+    machine = get_cpu(target) if isinstance(target, str) else target
     choose = relay_passes.prefer_variant(variant) if variant else relay_passes.same_layout_first
     phases = [
         # 1. One form for what can be written in many; activations NHWC from end to end.
@@ -53,10 +56,38 @@ def build_pipeline(
     return tvm.transform.Sequential(phases, name="dwfuse")
 
 
+def build_cluster_pipeline(target: str = "gap8", **options: Any) -> tvm.transform.Pass:
+    """All phases for a network of ``tvm_dwfuse.frontend.import_quantized``, as one pass over a Relax module.
+
+    What a cluster computes becomes the code that it would run there, built for this machine, so that the network can be
+    checked in TVM's virtual machine; the rest is TVM's. ``dwfuse compile --target gap8`` writes the application.
+
+    Args:
+        target: a name of ``tvm_dwfuse.targets.CLUSTER_TARGETS``.
+        options: other fields of :class:`~tvm_dwfuse.cluster_options.ClusterOptions`.
+
+    Raises:
+        DwfuseError: there is no such target or option, or a value is not legal.
+    """
+    from .codegen_gap8 import byoc
+
+    byoc.register()
+    phases = [
+        # 1. Integer layers become regions.
+        relay_passes.PartitionForCluster(target, **options),
+        # 2. Regions become C, and the C a library.
+        transform.RunCodegen(),
+        # 3. The rest, and to the virtual machine.
+        relax.pipeline.default_build_pipeline(),
+    ]
+    return tvm.transform.Sequential(phases, name="dwfuse_cluster")
+
+
 def register() -> None:
-    """Make ``relax.get_pipeline("dwfuse", ...)`` known, with the options of :func:`build_pipeline`; harmless twice."""
-    if "dwfuse" not in relax.pipeline.PIPELINE_MAP:
-        relax.register_pipeline("dwfuse")(build_pipeline)
+    """Make the pipelines known by name, with the options of the functions above; harmless twice."""
+    for name, build in (("dwfuse", build_pipeline), ("dwfuse_cluster", build_cluster_pipeline)):
+        if name not in relax.pipeline.PIPELINE_MAP:
+            relax.register_pipeline(name)(build)
 
 
 register()

@@ -63,9 +63,10 @@ def _emit_step(walk: Walk, block: Scalar, index: Scalar, channels: Scalar) -> No
     constants.start_first_stream(walk, step)
     constants.await_block(walk, step)
     transfers.await_input(walk, step)
+    wait(walk.output_slots.slot(turn))
+    # Starts come last: code fetched from L2 behind a transfer waits for it.
     constants.start_next_block(walk, step)
     transfers.start_next_input(walk, step)
-    wait(walk.output_slots.slot(turn))
     for stage in range(len(walk.chain.stages)):
         compute_stage(walk, step, stage)
     transfers.store_output(walk, step)

@@ -57,8 +57,7 @@ def add_function(group: Group, plan: AddPlan) -> tirx.PrimFunc:
 
         steps = let("steps", ceil_div(end - begin, plan.chunk))
         with loop("step", 0, steps) as turn:
-            _prefetch(turn, steps, inputs, start)
-            wait(outputs.slot(turn))
+            _prefetch(turn, steps, inputs, outputs, start)
             first, count = tile(turn)
             result = l1["l1_y"].at(outputs.turn(turn) * stride)
             with each_core(plan.cores) as core:
@@ -112,8 +111,7 @@ def pool_function(group: Group, plan: PoolPlan) -> tirx.PrimFunc:
 
         steps = let("steps", ceil_div(end - begin, plan.tile))
         with loop("step", 0, steps) as turn:
-            _prefetch(turn, steps, inputs, start)
-            wait(outputs.slot(turn))
+            _prefetch(turn, steps, inputs, outputs, start)
             first, count = tile(turn)
             x_pixel, x_channel = (1, pixels) if plan.layout == "chw" else (count, 1)
             result = l1["l1_y"].at(outputs.turn(turn) * plan.tile)
@@ -144,11 +142,12 @@ def _slots(plan: AddPlan | PoolPlan) -> tuple[Slots, Slots]:
     return Slots(0, count), Slots(6, count)
 
 
-def _prefetch(turn: Scalar, steps: Scalar, slots: Slots, start: Callable[[Scalar], None]) -> None:
-    """Have the input of ``turn`` in L1, and where there are two slots the next one on its way."""
-    with when(True if slots.buffers == 1 else turn == 0):
+def _prefetch(turn: Scalar, steps: Scalar, inputs: Slots, outputs: Slots, start: Callable[[Scalar], None]) -> None:
+    """Have the input of ``turn`` in L1 and the output's place free, and with two slots the next input on its way."""
+    with when(True if inputs.buffers == 1 else turn == 0):
         start(turn)
-    wait(slots.slot(turn))
-    if slots.buffers > 1:
+    wait(inputs.slot(turn))
+    wait(outputs.slot(turn))
+    if inputs.buffers > 1:
         with when(turn + 1 < steps):
             start(turn + 1)

@@ -20,7 +20,7 @@ from tvm_dwfuse import zoo
 from tvm_dwfuse.blocks import Block
 from tvm_dwfuse.frontend import import_onnx
 from tvm_dwfuse.report import markdown_table, text_table
-from tvm_dwfuse.targets import CpuTarget, get_target
+from tvm_dwfuse.targets import CpuTarget, get_cpu
 
 from .peak import peak_kernel
 
@@ -52,7 +52,7 @@ def measure_blocks(name: str, order: str = "dwpw", target: str = "host", rounds:
     Raises:
         DwfuseError: there is no such network or target.
     """
-    machine = get_target(target)
+    machine = get_cpu(target)
     blocks = fused_blocks(zoo.build(name), order)
     calls = {block: _block_call(block, machine) for block in blocks}
     peak, peak_macs = peak_kernel(machine)

@@ -108,11 +108,11 @@ def start_tvm(job: Job) -> Running:
     from tvm.relax.frontend.onnx import from_onnx
 
     from tvm_dwfuse import threads
-    from tvm_dwfuse.targets import get_target
+    from tvm_dwfuse.targets import get_cpu
 
     shapes = {name: list(array.shape) for name, array in job.inputs.items()}
     module = from_onnx(onnx.load(job.model), shape_dict=shapes, keep_params_in_input=False)
-    machine = relax.VirtualMachine(tvm.compile(module, get_target(job.target).tvm_target()), tvm.cpu())
+    machine = relax.VirtualMachine(tvm.compile(module, get_cpu(job.target).tvm_target()), tvm.cpu())
     tensors = [tvm.runtime.tensor(array) for array in job.inputs.values()]
     threads.configure(job.threads)
     main = machine["main"]

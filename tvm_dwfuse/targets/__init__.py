@@ -39,6 +39,7 @@ def get_cpu(name: str = "host") -> CpuTarget:
     target = get_target(name)
     if isinstance(target, ClusterTarget):
         raise DwfuseError(
-            f"target {name!r}: not a CPU; `dwfuse compile --target {name}` compiles quantized networks for it"
+            f"target {name!r}: not a CPU; `dwfuse compile --target {name}` builds an application for it, and "
+            "`dwfuse run` and `dwfuse explain` take that"
         )
     return target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -10,10 +10,11 @@ class ClusterTarget:
     """A fabric controller with L2, and a cluster of cores that share L1 and a DMA engine.
 
     ``l1_bytes`` is the L1 left for data: the stacks of the cores and the runtime's own data are subtracted from the
-    memory's size. ``l2_bytes`` is the L2 left for activations and weights after code, stacks and runtime. DMA figures
-    are cycles of the cluster, measured on GVSOC: ``dma_start`` to enqueue a transfer, ``dma_wait`` to wait for one
-    that is done, ``dma_latency`` from start to end of an empty one, ``dma_line`` for each line of a 2-D one besides
-    its words, ``dma_opposed`` how much longer transfers in opposite directions take when they run together.
+    memory's size. ``l2_bytes`` is the L2 left for a network: after the runtime, the kernels and what they allocate.
+    The network's code takes ``layer_code_bytes`` of that for each layer and ``call_code_bytes`` for each call. DMA
+    figures are cycles of the cluster, measured on GVSOC: ``dma_start`` to enqueue a transfer, ``dma_wait`` to wait for
+    one that is done, ``dma_latency`` from start to end of an empty one, ``dma_line`` for each line of a 2-D one
+    out of L1 besides its words, ``dma_opposed`` how much longer transfers in opposite directions take when they run together.
     ``l3_bytes_per_cycle`` and ``l3_latency`` are in cluster cycles too, with the controller's clock as at reset.
     """
 
@@ -24,6 +25,8 @@ class ClusterTarget:
     l3_bytes: int
     stack_bytes: int
     clock_hz: int
+    layer_code_bytes: int = 0
+    call_code_bytes: int = 0
     dma_bytes_per_cycle: float = 8.0
     dma_start: int = 22
     dma_wait: int = 48
@@ -36,13 +39,21 @@ class ClusterTarget:
     barrier: int = 13
     fork: int = 74
 
+    def without_code(self, layers: int, calls: int) -> ClusterTarget:
+        """The same with the L2 that is left for data of a network of so many layers, computed by so many calls."""
+        code = layers * self.layer_code_bytes + calls * self.call_code_bytes
+        return replace(self, l2_bytes=self.l2_bytes - code, layer_code_bytes=0, call_code_bytes=0)
+
 
 #: GAP8 (GreenWaves): 64 KB L1 with 16 banks, 512 KB L2, 8 MB HyperRAM; cluster at 175 MHz.
 GAP8 = ClusterTarget(
     name="gap8",
     cores=8,
     l1_bytes=54 * 1024,
-    l2_bytes=400 * 1024,
+    # Runtime, SDK and kernels take 56 KB, their allocations up to 12 KB; code sizes are those of -O3 on the zoo.
+    l2_bytes=444 * 1024,
+    layer_code_bytes=900,
+    call_code_bytes=150,
     l3_bytes=8 * 1024 * 1024,
     stack_bytes=1024,
     clock_hz=175_000_000,
@@ -53,7 +64,9 @@ PULP_OPEN = ClusterTarget(
     name="pulp-open",
     cores=8,
     l1_bytes=54 * 1024,
-    l2_bytes=400 * 1024,
+    l2_bytes=444 * 1024,
+    layer_code_bytes=900,
+    call_code_bytes=150,
     l3_bytes=8 * 1024 * 1024,
     stack_bytes=1024,
     clock_hz=50_000_000,

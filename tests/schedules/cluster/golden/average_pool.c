@@ -13,12 +13,12 @@ void pool(int core, uint8_t *l1, const uint8_t *x, uint8_t *y, int begin, int en
         dwfuse_dma_in(step % 2, 0, l1_x + step % 2 * 1568, x + first_1, 49, count_1, 64);
       }
       dwfuse_dma_wait(step % 2);
+      dwfuse_dma_wait(6 + step % 2);
       if (step + 1 < steps) {
         const int first_1 = step * 32 + begin + 32;
         const int count_1 = dwfuse_min(32, end - first_1);
         dwfuse_dma_in((step + 1) % 2, 0, l1_x + (step + 1) % 2 * 1568, x + first_1, 49, count_1, 64);
       }
-      dwfuse_dma_wait(6 + step % 2);
     }
     dwfuse_barrier();
     {

@@ -40,6 +40,7 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
         dwfuse_dma_wait(2);
       }
       dwfuse_dma_wait(step % 2);
+      dwfuse_dma_wait(6 + step % 2);
       if (step + 1 < steps) {
         const int next_begin = begin + 2;
         const int next_end = dwfuse_min(next_begin + 2, row_end);
@@ -50,7 +51,6 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
                         x + (fetch_row * 224 - x_row0 * 224), 1, fetch_rows * 224, 0);
         }
       }
-      dwfuse_dma_wait(6 + step % 2);
     }
     dwfuse_barrier();
     {
@@ -69,7 +69,7 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
                          1, 76, row_count, 14, 2, channel_count, l1_w0 + channel_begin * 12,
                          l1_q0 + channel_begin * 2, 19,
                          l1_m1 + (dwfuse_floormod(first_row - first_end, 2) * 224 + channel_begin), 224, 16,
-                         1, l1_scratch + core * 320);
+                         1, l1_scratch + core * 272);
       }
     }
     dwfuse_barrier();
@@ -95,16 +95,13 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
       }
       dwfuse_barrier();
       {
-        const int channel_begin = core % 2 * 4;
-        const int channel_count = dwfuse_min(4, 8 - channel_begin);
-        const int pixel_share = (rows1 * 14 + 15) / 16 * 4;
-        const int pixel_begin = dwfuse_min(core / 2 * pixel_share, rows1 * 14);
+        const int pixel_share = (rows1 * 14 + 31) / 32 * 4;
+        const int pixel_begin = dwfuse_min(core * pixel_share, rows1 * 14);
         const int pixel_count = dwfuse_min(pixel_share, rows1 * 14 - pixel_begin);
-        if (channel_count > 0 && pixel_count > 0) {
+        if (pixel_count > 0) {
           dwfuse_pointwise(l1_m1 + (dwfuse_floormod(begin - first_end, 2) * 224 + pixel_begin * 16), 16,
-                           pixel_count, l1_w + (tile_turn % 2 * 128 + channel_begin * 16), 16,
-                           l1_q + (tile_turn % 2 * 16 + channel_begin * 2), channel_count, 19,
-                           l1_y + (step % 2 * 672 + pixel_begin * 24 + tile_first + channel_begin), 24, 1);
+                           pixel_count, l1_w + tile_turn % 2 * 128, 16, l1_q + tile_turn % 2 * 16, 8, 19,
+                           l1_y + (step % 2 * 672 + pixel_begin * 24 + tile_first), 24, 1);
         }
       }
       dwfuse_barrier();

@@ -32,6 +32,7 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
       }
       dwfuse_dma_wait(2 + (block - block_begin) % 2);
       dwfuse_dma_wait(0);
+      dwfuse_dma_wait(6 + turn % 2);
       if (block + 1 < block_end) {
         dwfuse_dma_in(2 + (block + 1 - block_begin) % 2, 1, l1_w0 + (block + 1 - block_begin) % 2 * 128,
                       w0 + (block * 128 + 128 - block_begin * 128), 1, 128, 0);
@@ -42,7 +43,6 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
         dwfuse_dma_in(2 + (block + 1 - block_begin) % 2, 1, l1_q1 + (block + 1 - block_begin) % 2 * 16,
                       q1 + (block * 16 + 16 - block_begin * 16), 1, 64, 0);
       }
-      dwfuse_dma_wait(6 + turn % 2);
     }
     dwfuse_barrier();
     {

@@ -55,16 +55,12 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
       }
       dwfuse_barrier();
       {
-        const int channel_begin = core % 2 * 12;
-        const int channel_count = dwfuse_min(12, 24 - channel_begin);
-        const int pixel_share = dwfuse_floordiv(rows0 * 14 + 15, 16) * 4;
-        const int pixel_begin = dwfuse_min(core / 2 * pixel_share, rows0 * 14);
+        const int pixel_share = dwfuse_floordiv(rows0 * 14 + 31, 32) * 4;
+        const int pixel_begin = dwfuse_min(core * pixel_share, rows0 * 14);
         const int pixel_count = dwfuse_min(pixel_share, rows0 * 14 - pixel_begin);
-        if (channel_count > 0 && pixel_count > 0) {
-          dwfuse_pointwise(l1_x + (chunk % 2 * 448 + pixel_begin * 16), 16, pixel_count,
-                           l1_w0 + channel_begin * 16, 16, l1_q0 + channel_begin * 2, channel_count, 19,
-                           l1_m1 + (channel_begin * 56 + dwfuse_floormod(row0 - first_end1, 4) * 14 + pixel_begin),
-                           1, 56);
+        if (pixel_count > 0) {
+          dwfuse_pointwise(l1_x + (chunk % 2 * 448 + pixel_begin * 16), 16, pixel_count, l1_w0, 16, l1_q0, 24,
+                           19, l1_m1 + (dwfuse_floormod(row0 - first_end1, 4) * 14 + pixel_begin), 1, 56);
         }
       }
       dwfuse_barrier();

@@ -87,16 +87,13 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
         }
         dwfuse_barrier();
         {
-          const int channel_begin = core % 2 * 4;
-          const int channel_count = dwfuse_min(4, 8 - channel_begin);
-          const int pixel_share = dwfuse_floordiv(rows0 * 14 + 15, 16) * 4;
-          const int pixel_begin = dwfuse_min(core / 2 * pixel_share, rows0 * 14);
+          const int pixel_share = dwfuse_floordiv(rows0 * 14 + 31, 32) * 4;
+          const int pixel_begin = dwfuse_min(core * pixel_share, rows0 * 14);
           const int pixel_count = dwfuse_min(pixel_share, rows0 * 14 - pixel_begin);
-          if (channel_count > 0 && pixel_count > 0) {
+          if (pixel_count > 0) {
             dwfuse_pointwise(l1_x + (chunk % 2 * 224 + pixel_begin * 8), 8, pixel_count,
-                             l1_w + (dwfuse_floormod(tile_turn, 2) * 96 + channel_begin * 8), 8,
-                             l1_q + (tile_turn % 2 * 16 + channel_begin * 2), channel_count, 19,
-                             l1_m1 + (dwfuse_floormod(row0 - first_end1, 4) * 336 + pixel_begin * 24 + tile_first + channel_begin),
+                             l1_w + tile_turn % 2 * 96, 8, l1_q + tile_turn % 2 * 16, 8, 19,
+                             l1_m1 + (dwfuse_floormod(row0 - first_end1, 4) * 336 + pixel_begin * 24 + tile_first),
                              24, 1);
           }
         }
@@ -116,7 +113,7 @@ void group(int core, uint8_t *l1, const uint8_t *x, const int8_t *w0, const int3
                          1, 122, rows1, 14, 2, channel_count, l1_w1 + channel_begin * 12,
                          l1_q1 + channel_begin * 2, 19,
                          l1_m2 + (dwfuse_floormod(begin - first_end, 2) * 336 + channel_begin), 336, 24, 1,
-                         l1_scratch + core * 320);
+                         l1_scratch + core * 272);
       }
     }
     dwfuse_barrier();

@@ -15,13 +15,13 @@ void sum(int core, uint8_t *l1, const uint8_t *a, const uint8_t *b, uint8_t *y, 
         dwfuse_dma_in(step % 2, 0, l1_b + step % 2 * 256, b + first_1, 1, count_1, 0);
       }
       dwfuse_dma_wait(step % 2);
+      dwfuse_dma_wait(6 + step % 2);
       if (step + 1 < steps) {
         const int first_1 = step * 256 + 256;
         const int count_1 = dwfuse_min(256, end - begin - first_1);
         dwfuse_dma_in((step + 1) % 2, 0, l1_a + (step + 1) % 2 * 256, a + first_1, 1, count_1, 0);
         dwfuse_dma_in((step + 1) % 2, 0, l1_b + (step + 1) % 2 * 256, b + first_1, 1, count_1, 0);
       }
-      dwfuse_dma_wait(6 + step % 2);
     }
     dwfuse_barrier();
     {
