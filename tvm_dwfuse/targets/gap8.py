@@ -12,9 +12,10 @@ class ClusterTarget:
     ``l1_bytes`` is the L1 left for data: the stacks of the cores and the runtime's own data are subtracted from the
     memory's size. ``l2_bytes`` is the L2 left for a network: after the runtime, the kernels and what they allocate.
     The network's code takes ``layer_code_bytes`` of that for each layer and ``call_code_bytes`` for each call. DMA
-    figures are cycles of the cluster, measured on GVSOC: ``dma_start`` to enqueue a transfer, ``dma_wait`` to wait for
-    one that is done, ``dma_latency`` from start to end of an empty one, ``dma_line`` for each line of a 2-D one
-    out of L1 besides its words, ``dma_opposed`` how much longer transfers in opposite directions take when they run together.
+    figures are cycles of the cluster, measured on GVSOC: ``dma_bytes_per_cycle`` is half of what a lone
+    transfer reaches, as they come in twos and threes; ``dma_start`` is to enqueue one, ``dma_latency`` from start to
+    end of an empty one, ``dma_line`` for each line of a 2-D one out of L1 besides its words, ``dma_interference`` the
+    part of their time that transfers beside kernels cost these.
     ``l3_bytes_per_cycle`` and ``l3_latency`` are in cluster cycles too, with the controller's clock as at reset.
     """
 
@@ -27,12 +28,11 @@ class ClusterTarget:
     clock_hz: int
     layer_code_bytes: int = 0
     call_code_bytes: int = 0
-    dma_bytes_per_cycle: float = 8.0
-    dma_start: int = 22
-    dma_wait: int = 48
+    dma_bytes_per_cycle: float = 4.0
+    dma_start: int = 67
     dma_latency: int = 60
     dma_line: float = 1.0
-    dma_opposed: float = 2.0
+    dma_interference: float = 0.5
     dma_max_bytes: int = 65535
     l3_bytes_per_cycle: float = 0.78
     l3_latency: int = 650

@@ -136,27 +136,27 @@ class Chain:
         """Channels of each tensor."""
         return (self.stages[0].in_channels, *(stage.out_channels for stage in self.stages))
 
-    @property
+    @cached_property
     def out_rows(self) -> int:
         """Rows of the last tensor."""
         return self.sizes[-1][0]
 
-    @property
+    @cached_property
     def steps(self) -> int:
         """Steps of rows when all rows are computed in one call."""
         return -(-self.out_rows // self.tile.rows)
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Blocks of channels."""
         return -(-self.tensor_channels[-1] // self.tile.channels)
 
-    @property
+    @cached_property
     def can_block(self) -> bool:
         """Whether the chain can be cut in blocks of channels: whatever follows the first stage is depthwise."""
         return all(is_depthwise(stage) for stage in self.stages[1:])
 
-    @property
+    @cached_property
     def slices_input(self) -> bool:
         """Whether a block of output channels reads only the same channels of the input."""
         return self.can_block and is_depthwise(self.stages[0])
@@ -212,7 +212,7 @@ class Chain:
             live[0] = self.height
         return tuple(live)
 
-    @property
+    @cached_property
     def input_in_slots(self) -> bool:
         """Whether each step fetches all the input rows it reads, halo included; else only new ones, into a ring.
 
@@ -220,7 +220,7 @@ class Chain:
         """
         return self.steps == 1 or self.layouts[0] == "chw"
 
-    @property
+    @cached_property
     def input_in_chunks(self) -> bool:
         """Whether the input comes in chunks of as many rows as a step in mid-image adds, each used up at once.
 
@@ -233,7 +233,7 @@ class Chain:
         """Whether whole planes of a CHW input are fetched, rows at the bottom that nothing reads among them."""
         return self.steps == 1 and self.layouts[0] == "chw"
 
-    @property
+    @cached_property
     def input_resident(self) -> bool:
         """Whether the input is fetched once for all blocks."""
         return self.steps == 1 and not self.slices_input
@@ -272,7 +272,7 @@ class Chain:
             buffers.append(Buffer("l1_scratch", "uint8", self.cores * self.scratch))
         return tuple(buffers)
 
-    @property
+    @cached_property
     def l1_bytes(self) -> int:
         """L1 that the chain needs."""
         return sum(buffer.bytes for buffer in self.buffers)

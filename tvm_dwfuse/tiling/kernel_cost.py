@@ -11,43 +11,45 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..blocks import Conv
-from ..codegen_gap8.kernels.scratch import reads_directly
+from ..codegen_gap8.kernels.scratch import depthwise_scratch
 from .balance import TILE
 
-#: A call with its arguments, the core's share of them, and the kernel's prologue.
+#: A call with its arguments, the core's share of them, and the kernel's prologue; of a longer kernel.
 CALL = 60
+LONG_CALL = 200
 #: A row of register tiles: four, two or one pixels x all channels.
-TILE_ROW = 30
+TILE_ROW = 65
 #: For tiles of 4, 2 and 1 pixels: a word of k of four channels, and requantizing and storing the sums.
-TILE_STEP = {4: 25.8, 2: 14.6, 1: 9.6}
-TILE_END = {4: 132, 2: 75, 1: 45}
+TILE_STEP = {4: 25.1, 2: 15.0, 1: 11.2}
+TILE_END = {4: 113, 2: 95, 1: 45}
 #: One sum of products when there are fewer than four channels: a word of k, and the rest.
 SINGLE_STEP = 5
 SINGLE_END = 20
 #: Gathering for a convolution: each kernel row of a pixel, and each byte of it.
-GATHER_ROW = 45
-GATHER_BYTE = 1.2
+GATHER_ROW = 79
+GATHER_BYTE = 1.3
 #: Gathering from planes: four channels of four pixels by a transpose; a byte of a pixel by itself.
-GATHER_TRANSPOSED = 22
-GATHER_PLANE_BYTE = 6
-#: Staging for a depthwise convolution: each band; a word to fill with padding; each row; then a word of one plane,
-#: and four pixels of four planes, transposed.
+GATHER_TRANSPOSED = 56
+GATHER_PLANE_BYTE = 11
+#: Staging for a depthwise convolution: each band, and each channel or four of them in it; each row; then a word of one
+#: plane, and four pixels of four planes, transposed. Kernels that need padding in memory fill each word with it first.
 BAND = 80
+STAGED_UNIT = 250
+STAGE_ROW = 10
+STAGE_WORD = 12
+STAGE_TRANSPOSED = 24
 FILL_WORD = 1.3
-STAGE_ROW = 25
-STAGE_WORD = 3
-STAGE_TRANSPOSED = 25
-#: A strip of four columns of one channel, and four outputs of it, by (kernel, stride).
-STRIP = 30
-STRIP_ROW = {(3, 1): 35.3, (3, 2): 50.0, (5, 1): 120.0, (5, 2): 120.0}
+#: A strip of four columns of one channel by stride, and four outputs of it by (kernel, stride).
+STRIP = {1: 53, 2: 100}
+STRIP_ROW = {(3, 1): 35.3, (3, 2): 42.0, (5, 1): 160.0, (5, 2): 140.0}
 #: The generic loop: four taps of four outputs, and the rest of four outputs.
-GENERIC_STEP = 20
+GENERIC_STEP = 28.6
 GENERIC_END = 60
 #: Four values of a sum; four values of a mean, from planes and from pixels; a mean besides.
-ADD_WORD = 38
-POOL_PLANE_WORD = 3
-POOL_PIXEL_WORD = 6.5
-POOL_CHANNEL = 20
+ADD_WORD = 39
+POOL_PLANE_WORD = 7
+POOL_PIXEL_WORD = 10
+POOL_CHANNEL = 9
 
 
 @dataclass(frozen=True)
@@ -87,24 +89,25 @@ def conv_cycles(conv: Conv, layout: str, own: Stretch) -> float:
 @cache
 def depthwise_cycles(conv: Conv, layout: str, band: int, own: Stretch) -> float:
     """The depthwise kernel: straight from planes where it can, else in bands of rows by way of padded planes."""
+    needs_no_padding = not depthwise_scratch(conv.kernel, conv.strides, conv.padding, own.width, 1, False)
+    if layout == "chw" and needs_no_padding:
+        return LONG_CALL + own.channels * _slide(conv, own.rows, own.width)
     units = -(-own.channels // TILE) if layout == "hwc" else own.channels
     planes = min(TILE, own.channels) if layout == "hwc" else 1
-    if layout == "chw" and reads_directly(conv.kernel, conv.strides, conv.padding, own.width):
-        return CALL + own.channels * _slide(conv, own.rows, own.width)
-    cycles = float(CALL)
+    words = -(-own.width * conv.strides[1] // 4)
+    row = STAGE_ROW + words * (STAGE_TRANSPOSED if planes == TILE else planes * STAGE_WORD)
+    cycles = float(LONG_CALL)
     for start in range(0, own.rows, band):
         rows = min(band, own.rows - start)
         in_rows = (rows - 1) * conv.strides[0] + conv.kernel[0]
-        columns = (own.width - 1) * conv.strides[1] + conv.kernel[1]
-        row = STAGE_TRANSPOSED * -(-columns // 4) if planes == TILE else planes * STAGE_WORD * -(-columns // 4)
-        fill = FILL_WORD * planes * in_rows * -(-columns // 4)
-        cycles += BAND + fill + units * (in_rows * (STAGE_ROW + row) + planes * _slide(conv, rows, own.width))
+        fill = 0.0 if needs_no_padding else FILL_WORD * planes * in_rows * (words + 1)
+        cycles += BAND + fill + units * (STAGED_UNIT + in_rows * row + planes * _slide(conv, rows, own.width))
     return cycles
 
 
 def add_cycles(elements: int) -> float:
     """The sum of that many elements."""
-    return CALL + -(-elements // 4) * ADD_WORD
+    return LONG_CALL + -(-elements // 4) * ADD_WORD
 
 
 def pool_cycles(pixels: int, channels: int, layout: str) -> float:
@@ -139,4 +142,4 @@ def _slide(conv: Conv, rows: int, width: int) -> float:
     strips = -(-width // TILE)
     if strip_row is None:
         return rows * strips * (GENERIC_END + GENERIC_STEP * conv.kernel[0] * -(-conv.kernel[1] // 4))
-    return strips * (STRIP + rows * strip_row)
+    return strips * (STRIP[conv.strides[0]] + rows * strip_row)

@@ -27,13 +27,13 @@ Traversal = Literal["rows", "channels", "any"]
 _Elementwise = TypeVar("_Elementwise", AddPlan, PoolPlan)
 
 #: Numbers of parts tried, where that many leave a part at least one unit.
-_PARTS = (*range(1, 17), 18, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 512, 1024)
+_PARTS = (*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 192, 256, 512, 1024)
 #: Steps x blocks beyond which a tiling is no longer considered, unless every row is a step: control outweighs the rest.
 _MOST_ITERATIONS = 512
 #: Tiles of streamed weights judged for each choice of the other knobs, the largest ones that fit.
 _WEIGHT_TILES = 3
 #: Part of L2 that the constants of one call may take; the rest is for activations and for the next call's constants.
-CONSTANTS_SHARE = 0.5
+CONSTANTS_SHARE = 0.7
 
 
 def objective_key(cost: Cost, objective: Objective) -> tuple[int, int]:
@@ -54,18 +54,38 @@ def best_chain(
     traversal: Traversal = "any",
     double_buffer: bool = True,
     dma_transposes: bool = False,
+    most_rows: int | None = None,
 ) -> Chain | None:
     """The best plan of a chain of convolutions, or None where no tile of it fits L1.
 
     Args:
         stages, height, width, layouts, dma_transposes: as of :class:`Chain`.
+        target, objective: the machine, and what to minimise.
         traversal: "rows" walks all channels by steps of rows, "channels" blocks of channels in one step of all
             rows, "any" whatever is best.
         double_buffer: whether transfers may run beside kernels.
+        most_rows: rows of the output in a step, at most.
     """
+    fitting = _fitting_plans(stages, height, width, layouts, target, traversal, double_buffer, dma_transposes)
+    judged = (each for each in fitting if most_rows is None or each[0].tile.rows <= most_rows)
+    best = min(judged, key=lambda each: objective_key(each[1], objective), default=None)
+    return best[0] if best else None
+
+
+@cache
+def _fitting_plans(
+    stages: tuple[Conv, ...],
+    height: int,
+    width: int,
+    layouts: tuple[str, ...],
+    target: ClusterTarget,
+    traversal: Traversal,
+    double_buffer: bool,
+    dma_transposes: bool,
+) -> tuple[tuple[Chain, Cost], ...]:
+    """The plans that are judged, with their costs, whatever the objective."""
     chain = _untiled(stages, height, width, layouts, target, dma_transposes)
-    candidates = list(_fitting(chain, traversal, double_buffer, target))
-    return min(candidates, key=lambda plan: objective_key(cost(plan, target), objective), default=None)
+    return tuple((plan, cost(plan, target)) for plan in _fitting(chain, traversal, double_buffer, target))
 
 
 @cache
@@ -118,10 +138,10 @@ def _best_fitting(plans: Sequence[_Elementwise], target: ClusterTarget, objectiv
 
 
 def _fits(plan: Plan, target: ClusterTarget) -> bool:
-    """Whether L1 holds the plan's buffers, the DMA moves each of their slots in one transfer, and L2 holds constants."""
+    """Whether L1 holds the buffers, the DMA moves each of their slots in one transfer, and L2 holds the constants."""
     if plan.l1_bytes > target.l1_bytes:
         return False
-    if isinstance(plan, Chain) and _call_constants(plan) > target.l2_bytes * CONSTANTS_SHARE:
+    if isinstance(plan, Chain) and call_constants(plan) > target.l2_bytes * CONSTANTS_SHARE:
         return False
     if target.l1_bytes <= target.dma_max_bytes:
         return True
@@ -131,7 +151,7 @@ def _fits(plan: Plan, target: ClusterTarget) -> bool:
     return max(sizes) <= target.dma_max_bytes
 
 
-def _call_constants(chain: Chain) -> int:
+def call_constants(chain: Chain) -> int:
     """Bytes of constants that the smallest call needs in L2: those of one block of channels."""
     rows = (chain.l1_channels(i + 1) * (weight_row(stage) + 8) for i, stage in enumerate(chain.stages))
     return sum(rows)

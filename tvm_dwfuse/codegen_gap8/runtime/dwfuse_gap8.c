@@ -24,7 +24,7 @@
 #define DWFUSE_STACK 1024 /* and of each other core */
 #endif
 
-#define DMA_LIMIT 32764  /* the runtime cuts longer ones into pieces with an interrupt for each */
+#define DMA_LIMIT 32764  /* of one command, and of the distance of lines that one command takes */
 #define PAINT 0x5A5A5A5A /* what unused stack holds */
 #define CHUNK 4096       /* of weights on their way from flash to RAM */
 
@@ -44,9 +44,7 @@ static uint32_t l3_base, l3_size;
 
 static PI_L1 uint8_t *l1;
 static PI_L1 run_t run;
-/* Lists of commands, those of each slot and those not under way: to look for a bit set, gcc would read a table in L2. */
-static PI_L1 pi_cl_dma_cmd_t dma_commands[DWFUSE_TRANSFERS];
-static PI_L1 uint8_t dma_next[DWFUSE_TRANSFERS], dma_free, dma_of_slot[DWFUSE_SLOTS]; /* DWFUSE_TRANSFERS ends a list */
+static PI_L1 uint32_t dma_of_slot[DWFUSE_SLOTS]; /* the DMA's counters of the transfers under way, a bit each */
 static pi_task_t l3_tasks[DWFUSE_TRANSFERS];
 static uint32_t l3_used, l3_of_slot[DWFUSE_SLOTS]; /* bit sets of l3_tasks */
 
@@ -121,12 +119,6 @@ static void print_stacks(void) {
 }
 #endif
 
-static void open_dma(void) {
-  for (int i = 0; i < DWFUSE_TRANSFERS; i++) dma_next[i] = (uint8_t)(i + 1);
-  dma_free = 0;
-  memset(dma_of_slot, DWFUSE_TRANSFERS, sizeof dma_of_slot);
-}
-
 /* Clocks stay as they are at reset unless options ask for others; the faster controller's clock also speeds up L3. */
 static int set_clocks(void) {
 #ifdef DWFUSE_FC_HZ
@@ -149,7 +141,6 @@ int dwfuse_open(int l1_bytes, int cores) {
   l1_size = l1_bytes;
   l1 = pi_l1_malloc(&cluster, l1_bytes);
   if (!l1) return refuse("L1", l1_bytes);
-  open_dma();
   if (open_stacks()) return 1;
   return send_to_cluster(start_timer) ? complain("the cluster does not start") : 0;
 }
@@ -221,49 +212,48 @@ static void add_counters(void) {
 #define add_counters() ((void)0)
 #endif
 
-static pi_cl_dma_cmd_t *new_command(int slot) {
-  int command = dma_free;
-  if (command == DWFUSE_TRANSFERS) dwfuse_fail(dwfuse_layer(), "too many transfers under way");
-  dma_free = dma_next[command];
-  dma_next[command] = dma_of_slot[slot];
-  dma_of_slot[slot] = (uint8_t)command;
-  return &dma_commands[command];
+static inline unsigned int dma_command(int inward, int bytes, int is_2d) {
+  return plp_dma_getCmd(inward, bytes, is_2d, PLP_DMA_TRIG_EVT, PLP_DMA_NO_TRIG_IRQ, PLP_DMA_SHARED);
 }
 
-static void start_dma(int slot, uint32_t at, uint32_t l2_at, int lines, int line_bytes, int l2_stride, int direction) {
-  int bytes = lines * line_bytes;
-  if (lines > 1 && l2_stride != line_bytes) {
-    pi_cl_dma_cmd_2d(l2_at, at, bytes, l2_stride, line_bytes, direction, new_command(slot));
+/* Straight to the DMA's registers, by few instructions: the cores' code shares a cache of 4 KB, and what is fetched anew
+   from L2 waits behind transfers. One counter stands for all commands until another is taken. */
+static void start_dma(int slot, uint32_t at, uint32_t l2_at, int lines, int line_bytes, int l2_stride, int inward) {
+  int run = line_bytes;
+  if (lines > 1 && l2_stride == line_bytes) {
+    run = lines * line_bytes;
+    lines = 1;
+  }
+  dma_of_slot[slot] |= 1u << plp_dma_counter_alloc();
+  if (lines > 1 && l2_stride < DMA_LIMIT) {
+    plp_dma_cmd_push_2d(dma_command(inward, lines * run, PLP_DMA_2D), at, l2_at, l2_stride, run);
     return;
   }
-  for (int done = 0; done < bytes; done += DMA_LIMIT) {
-    int part = bytes - done < DMA_LIMIT ? bytes - done : DMA_LIMIT;
-    pi_cl_dma_cmd(l2_at + done, at + done, part, direction, new_command(slot));
-  }
+  for (; lines > 0; lines--, at += run, l2_at += l2_stride)
+    for (int done = 0; done < run; done += DMA_LIMIT) {
+      int part = run - done < DMA_LIMIT ? run - done : DMA_LIMIT;
+      plp_dma_cmd_push(dma_command(inward, part, PLP_DMA_1D), at + done, l2_at + done);
+    }
 }
 
 void dwfuse_dma_in(int slot, int kind, void *to, const void *from, int lines, int line_bytes, int l2_stride) {
   (void)kind;
   count_dma(kind == DWFUSE_CONSTANT ? &counted.constant_in : &counted.activation_in, lines * line_bytes);
-  start_dma(slot, (uint32_t)to, (uint32_t)from, lines, line_bytes, l2_stride, PI_CL_DMA_DIR_EXT2LOC);
+  start_dma(slot, (uint32_t)to, (uint32_t)from, lines, line_bytes, l2_stride, PLP_DMA_EXT2LOC);
 }
 
 void dwfuse_dma_out(int slot, int kind, const void *from, void *to, int lines, int line_bytes, int l2_stride) {
   (void)kind;
   count_dma(&counted.activation_out, lines * line_bytes);
-  start_dma(slot, (uint32_t)from, (uint32_t)to, lines, line_bytes, l2_stride, PI_CL_DMA_DIR_LOC2EXT);
+  start_dma(slot, (uint32_t)from, (uint32_t)to, lines, line_bytes, l2_stride, PLP_DMA_LOC2EXT);
 }
 
 void dwfuse_dma_wait(int slot) {
-  int command = dma_of_slot[slot];
-  while (command != DWFUSE_TRANSFERS) {
-    int next = dma_next[command];
-    pi_cl_dma_cmd_wait(&dma_commands[command]);
-    dma_next[command] = dma_free;
-    dma_free = (uint8_t)command;
-    command = next;
-  }
-  dma_of_slot[slot] = DWFUSE_TRANSFERS;
+  uint32_t counters = dma_of_slot[slot];
+  if (!counters) return;
+  while (plp_dma_status() & counters) eu_evt_maskWaitAndClr(1 << ARCHI_CL_EVT_DMA0);
+  DMA_WRITE(counters, PLP_DMA_STATUS_OFFSET); /* gives the counters back */
+  dma_of_slot[slot] = 0;
 }
 
 void dwfuse_cluster_run(void (*task)(int core, void *args), void *args) {
