@@ -15,6 +15,9 @@ from .memory import estimate, plan_memory
 from .memory_plan import L3Transfer, MemoryPlan
 from .memory_streams import Timeline
 
+#: Two plans of a network that the cost model tells apart by less than this may be the other way round on the machine.
+MODEL_ERROR = 0.02
+
 
 @dataclass(frozen=True, eq=False)
 class ClusterPlan:
@@ -98,8 +101,10 @@ def plan_network(network: Network, options: ClusterOptions, baseline: bool = Fal
     if options.variant is not None or baseline:
         return _plan(network, options, options.variant, baseline)
     # The choice of groups does not see how the constants stream from L3: without fusing there may be less to wait for.
-    plans = (_plan(network, options, variant) for variant in (None, UNFUSED))
-    return min(plans, key=lambda plan: plan.key(options.objective))
+    fused, unfused = (_plan(network, options, variant) for variant in (None, UNFUSED))
+    if options.objective == "traffic":
+        return min(fused, unfused, key=lambda plan: plan.key("traffic"))
+    return fused if fused.timeline.total < (1 - MODEL_ERROR) * unfused.timeline.total else unfused
 
 
 def _plan(network: Network, options: ClusterOptions, variant: str | None, baseline: bool = False) -> ClusterPlan:

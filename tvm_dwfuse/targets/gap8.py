@@ -1,4 +1,4 @@
-"""Clusters of small RISC-V cores over scratchpad memories: GAP8 and its relatives, as the tiler and the code see them."""
+"""Clusters of small RISC-V cores over scratchpad memories: GAP8 and its relatives, as tiler and code see them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ClusterTarget:
     layer_code_bytes: int = 0
     call_code_bytes: int = 0
     dma_bytes_per_cycle: float = 4.0
-    dma_start: int = 67
+    dma_start: int = 40
     dma_latency: int = 60
     dma_line: float = 1.0
-    dma_interference: float = 0.5
+    dma_interference: float = 0.3
     dma_max_bytes: int = 65535
     l3_bytes_per_cycle: float = 0.78
     l3_latency: int = 650
@@ -59,7 +59,7 @@ GAP8 = ClusterTarget(
     clock_hz=175_000_000,
 )
 
-#: PULP open (pulp-platform): the same cluster with 64 KB L1 and 512 KB L2, without flash; HyperRAM as in its default board.
+#: PULP open (pulp-platform): the same cluster with 64 KB L1 and 512 KB L2, without flash; HyperRAM as on its board.
 PULP_OPEN = ClusterTarget(
     name="pulp-open",
     cores=8,
