@@ -18,6 +18,7 @@ from .errors import DwfuseError
 
 if TYPE_CHECKING:
     from .api import Explanation, OnPhase
+    from .api_cluster import ClusterRun
     from .bench.interleave import Progress
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -296,7 +297,7 @@ def _compile_for_cluster(
 
     with _phases() as on_phase:
         network = api_cluster.compile_application(model, output, shapes=shapes, on_phase=on_phase, **options)
-    typer.echo(_fused_line(network.fused))
+    typer.echo(_fused_line(network.fused) if network.fused else "fused blocks: none")
     typer.echo(f"{network.macs:,} multiply-accumulates in {network.cycles:,} cycles by the model")
     typer.echo(f"wrote {output}")
 
@@ -310,7 +311,14 @@ def _run_on_cluster(folder: Path, inputs: list[str], output: Path, runner: str, 
     result = network.run(array, runner, dequantize)
     write_outputs(output, [network.output], [result.output])
     typer.echo(f"{network.output.name} {result.output.dtype}{list(result.output.shape)} -> {output}")
-    typer.echo(f"{result.ticks:,} {result.unit} on {runner}")
+    typer.echo(f"{result.ticks:,} {result.unit} on {runner}{_model_error(network.cycles, result)}")
+
+
+def _model_error(predicted: int, result: ClusterRun) -> str:
+    """How far the cost model is off, where a simulator knows better."""
+    if result.unit != "cycles":
+        return ""
+    return f"; the cost model said {predicted:,}, {100 * (predicted / result.ticks - 1):+.1f}%"
 
 
 def _explain_cluster(folder: Path) -> None:

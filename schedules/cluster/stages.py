@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tvm import tirx
 
+from tvm_dwfuse.blocks import Conv
 from tvm_dwfuse.codegen_gap8 import intrinsics
 from tvm_dwfuse.tiling.balance import TILE, depthwise_unit
-from tvm_dwfuse.tiling.chain import is_depthwise, reads_pixels
+from tvm_dwfuse.tiling.chain import is_depthwise, reads_pixels, weight_row
 from tvm_dwfuse.tiling.grid import core_grid
 
 from .constants import StageConstants, constants_of
@@ -32,178 +34,166 @@ def compute_stage(walk: Walk, step: Step, stage: int) -> None:
     _compute_rows(walk, step, stage, lo, walk.rows.end_row(stage + 1, step.end))
 
 
+@dataclass(frozen=True)
+class _Use:
+    """A stage in a step: ``rows`` rows of ``target`` from ``lo`` on, computed from ``source`` with ``constants``."""
+
+    walk: Walk
+    step: Step
+    stage: int
+    source: View
+    target: View
+    lo: Scalar
+    rows: Scalar
+    constants: StageConstants
+
+    @property
+    def conv(self) -> Conv:
+        """The stage."""
+        return self.walk.chain.stages[self.stage]
+
+    @property
+    def pixels(self) -> Scalar:
+        """Pixels to compute."""
+        return simplified(self.rows * self.walk.chain.sizes[self.stage + 1][1])
+
+    def grid(self) -> tuple[int, int]:
+        """Cores that share the channels, and cores that share the pixels or rows."""
+        return core_grid(self.walk.chain, self.stage)
+
+    def operands(self, channel: Scalar, channels: Scalar) -> dict[str, Any]:
+        """Weights and requantization of a core's channels, as arguments of a kernel."""
+        return {
+            "w": self.constants.weights.at(channel * weight_row(self.conv)),
+            "q": self.constants.requantization.at(channel * 2),
+            "channels": channels,
+            "shift": self.walk.layers[self.stage].shift,
+        }
+
+    def output(self, row: Scalar, pixel: Scalar, channel: Scalar) -> dict[str, Any]:
+        """The output from a row, pixel and channel on, as arguments of a kernel."""
+        target = self.target
+        place = target.position(row) * target.row + pixel * target.pixel
+        first = target.base.at(place + (self.constants.first + channel) * target.channel)
+        return {"y": first, "y_pixel": target.pixel, "y_channel": target.channel}
+
+    def window(self, lo: Scalar) -> dict[str, Any]:
+        """The input that outputs from row ``lo`` on read, and how, as arguments of a kernel."""
+        conv, source = self.conv, self.source
+        top = simplified(lo * conv.strides[0] - conv.padding[0])
+        if isinstance(top, int) or conv.padding[0]:
+            begin, pad_top = let("top", larger(0, top)), let("pad_top", larger(0, 0 - top))
+        else:
+            begin, pad_top = let("top", top), 0
+        end = self.walk.rows.end_row(self.stage, self.step.end)
+        return {
+            "x_row": source.row,
+            "x_pixel": source.pixel,
+            "x_channel": source.channel,
+            "ring": source.ring,
+            "first": let("ring_first", source.position(begin)),
+            "rows": let("in_rows", end - begin),
+            "width": self.walk.chain.sizes[self.stage][1],
+            "kernel_h": conv.kernel[0],
+            "kernel_w": conv.kernel[1],
+            "stride_h": conv.strides[0],
+            "stride_w": conv.strides[1],
+            "pad_top": pad_top,
+            "pad_left": conv.padding[1],
+            "pad_value": self.walk.layers[self.stage].pad_value,
+            "out_width": self.walk.chain.sizes[self.stage + 1][1],
+        }
+
+    def scratch(self, core: Scalar) -> Pointer:
+        """The scratch of a core; kernels that need none leave the pointer alone."""
+        walk = self.walk
+        return walk.l1["l1_scratch"].at(core * walk.chain.scratch) if walk.chain.scratch else walk.l1["l1_x"]
+
+
 def _compute_rows(walk: Walk, step: Step, stage: int, lo: Scalar, hi: Scalar) -> None:
-    conv, layout = walk.chain.stages[stage], walk.chain.layouts[stage]
     lo = let(f"row{stage}", lo)
     rows = let(f"rows{stage}", hi - lo)
     source, target = view(walk, step, stage), view(walk, step, stage + 1)
     with constants_of(walk, step, stage) as constants:
-        if is_depthwise(conv):
-            _depthwise(walk, step, stage, source, target, lo, rows, constants)
-        elif reads_pixels(conv, layout):
-            _pointwise(walk, stage, source, target, lo, rows, constants)
+        use = _Use(walk, step, stage, source, target, lo, rows, constants)
+        if is_depthwise(use.conv):
+            _depthwise(use)
+        elif reads_pixels(use.conv, walk.chain.layouts[stage]):
+            _pointwise(use)
         else:
-            _convolution(walk, step, stage, source, target, lo, rows, constants)
+            _convolution(use)
 
 
-def _pointwise(
-    walk: Walk, stage: int, source: View, target: View, lo: Scalar, rows: Scalar, constants: StageConstants
-) -> None:
+def _pointwise(use: _Use) -> None:
     """Rows are one run of pixels; the cores share pixels and output channels."""
-    conv = walk.chain.stages[stage]
-    width = walk.chain.sizes[stage + 1][1]
-    channel_cores, pixel_cores = core_grid(walk.chain, stage)
-    x_row = source.position(lo) * source.row
-    y_row = target.position(lo) * target.row
-    row_bytes = -(-conv.in_channels // 4) * 4
-    with each_core(walk.chain.cores) as core:
-        channel, channels = part("channel", core % channel_cores, channel_cores, constants.count, TILE)
-        pixel, pixels = part("pixel", core // channel_cores, pixel_cores, simplified(rows * width), TILE)
+    source = use.source
+    x_row = source.position(use.lo) * source.row
+    with each_core(use.walk.chain.cores) as core:
+        channel, channels, pixel, pixels = _pixels_of(use, core)
         with _work(channels, pixels):
             emit(
                 intrinsics.pointwise(
                     x=source.base.at(x_row + pixel * source.pixel),
                     x_pixel=source.pixel,
                     pixels=pixels,
-                    k=row_bytes,
-                    **_operands(constants, channel, row_bytes),
-                    channels=channels,
-                    shift=walk.layers[stage].shift,
-                    y=_output(target, y_row, pixel, channel, constants),
-                    y_pixel=target.pixel,
-                    y_channel=target.channel,
+                    k=weight_row(use.conv),
+                    **use.operands(channel, channels),
+                    **use.output(use.lo, pixel, channel),
                 )
             )
 
 
-def _convolution(
-    walk: Walk,
-    step: Step,
-    stage: int,
-    source: View,
-    target: View,
-    lo: Scalar,
-    rows: Scalar,
-    constants: StageConstants,
-) -> None:
+def _convolution(use: _Use) -> None:
     """The cores share pixels and output channels, and gather the inputs of four pixels at a time."""
-    conv, layer = walk.chain.stages[stage], walk.layers[stage]
-    _, width = walk.chain.sizes[stage]
-    out_width = walk.chain.sizes[stage + 1][1]
-    channel_cores, pixel_cores = core_grid(walk.chain, stage)
-    row_bytes = -(-conv.kernel[0] * conv.kernel[1] * conv.in_channels // 4) * 4
-    y_row = target.position(lo) * target.row
-    window = _window(walk, step, stage, source, lo)
-    with each_core(walk.chain.cores) as core:
-        channel, channels = part("channel", core % channel_cores, channel_cores, constants.count, TILE)
-        pixel, pixels = part("pixel", core // channel_cores, pixel_cores, simplified(rows * out_width), TILE)
+    window = use.window(use.lo)
+    with each_core(use.walk.chain.cores) as core:
+        channel, channels, pixel, pixels = _pixels_of(use, core)
         with _work(channels, pixels):
             emit(
                 intrinsics.conv(
-                    x=source.base,
-                    x_row=source.row,
-                    x_pixel=source.pixel,
-                    x_channel=source.channel,
-                    ring=source.ring,
+                    x=use.source.base,
                     **window,
-                    width=width,
-                    in_channels=conv.in_channels,
-                    kernel_h=conv.kernel[0],
-                    kernel_w=conv.kernel[1],
-                    stride_h=conv.strides[0],
-                    stride_w=conv.strides[1],
-                    pad_left=conv.padding[1],
-                    pad_value=layer.pad_value,
-                    out_width=out_width,
+                    in_channels=use.conv.in_channels,
                     pixel_begin=pixel,
                     pixel_end=simplified(pixel + pixels),
-                    k=row_bytes,
-                    **_operands(constants, channel, row_bytes),
-                    channels=channels,
-                    shift=layer.shift,
-                    y=_output(target, y_row, 0, channel, constants),
-                    y_pixel=target.pixel,
-                    y_channel=target.channel,
-                    scratch=_scratch(walk, core),
+                    k=weight_row(use.conv),
+                    **use.operands(channel, channels),
+                    **use.output(use.lo, 0, channel),
+                    scratch=use.scratch(core),
                 )
             )
 
 
-def _depthwise(
-    walk: Walk,
-    step: Step,
-    stage: int,
-    source: View,
-    target: View,
-    lo: Scalar,
-    rows: Scalar,
-    constants: StageConstants,
-) -> None:
+def _depthwise(use: _Use) -> None:
     """The cores share channels and rows."""
-    chain, conv, layer = walk.chain, walk.chain.stages[stage], walk.layers[stage]
-    layout = chain.layouts[stage]
-    channel_cores, row_cores = core_grid(chain, stage)
-    row_bytes = conv.kernel[0] * (-(-conv.kernel[1] // 4) * 4)
+    chain = use.walk.chain
+    unit = depthwise_unit(chain.layouts[use.stage])
+    channel_cores, row_cores = use.grid()
     with each_core(chain.cores) as core:
-        channel, channels = part(
-            "channel", core % channel_cores, channel_cores, constants.count, depthwise_unit(layout)
-        )
-        row, taken = part("row", core // channel_cores, row_cores, rows)
-        with _work(channels, taken):
-            first = let("first_row", lo + row)
+        channel, channels = part("channel", core % channel_cores, channel_cores, use.constants.count, unit)
+        row, rows = part("row", core // channel_cores, row_cores, use.rows)
+        with _work(channels, rows):
+            first = let("first_row", use.lo + row)
             emit(
                 intrinsics.depthwise(
-                    x=source.base.at(channel * source.channel),
-                    x_row=source.row,
-                    x_pixel=source.pixel,
-                    x_channel=source.channel,
-                    ring=source.ring,
-                    **_window(walk, step, stage, source, first),
-                    width=chain.sizes[stage][1],
-                    kernel_h=conv.kernel[0],
-                    kernel_w=conv.kernel[1],
-                    stride_h=conv.strides[0],
-                    stride_w=conv.strides[1],
-                    pad_left=conv.padding[1],
-                    pad_value=layer.pad_value,
-                    out_rows=taken,
-                    out_width=chain.sizes[stage + 1][1],
-                    band=chain.band(stage),
-                    channels=channels,
-                    **_operands(constants, channel, row_bytes),
-                    shift=layer.shift,
-                    y=_output(target, target.position(first) * target.row, 0, channel, constants),
-                    y_row=target.row,
-                    y_pixel=target.pixel,
-                    y_channel=target.channel,
-                    scratch=_scratch(walk, core),
+                    x=use.source.base.at(channel * use.source.channel),
+                    **use.window(first),
+                    out_rows=rows,
+                    band=chain.band(use.stage),
+                    **use.operands(channel, channels),
+                    **use.output(first, 0, channel),
+                    y_row=use.target.row,
+                    scratch=use.scratch(core),
                 )
             )
 
 
-def _window(walk: Walk, step: Step, stage: int, source: View, lo: Scalar) -> dict[str, Scalar]:
-    """The rows of the input that outputs from row ``lo`` on read, and the padding above them."""
-    conv = walk.chain.stages[stage]
-    top = simplified(lo * conv.strides[0] - conv.padding[0])
-    if isinstance(top, int) or conv.padding[0]:
-        begin, pad_top = let("top", larger(0, top)), let("pad_top", larger(0, 0 - top))
-    else:
-        begin, pad_top = let("top", top), 0
-    end = walk.rows.end_row(stage, step.end)
-    return {"first": let("ring_first", source.position(begin)), "rows": let("in_rows", end - begin), "pad_top": pad_top}
-
-
-def _operands(constants: StageConstants, channel: Scalar, row_bytes: int) -> dict[str, Pointer]:
-    return {"w": constants.weights.at(channel * row_bytes), "q": constants.requantization.at(channel * 2)}
-
-
-def _output(target: View, row: Scalar, pixel: Scalar, channel: Scalar, constants: StageConstants) -> Pointer:
-    return target.base.at(row + pixel * target.pixel + (constants.first + channel) * target.channel)
-
-
-def _scratch(walk: Walk, core: Scalar) -> Pointer:
-    """The scratch of a core; kernels that need none leave the pointer alone."""
-    return walk.l1["l1_scratch"].at(core * walk.chain.scratch) if walk.chain.scratch else walk.l1["l1_x"]
+def _pixels_of(use: _Use, core: Scalar) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+    """First and number of the channels, and of the pixels, that a core computes."""
+    channel_cores, pixel_cores = use.grid()
+    channel, channels = part("channel", core % channel_cores, channel_cores, use.constants.count, TILE)
+    pixel, pixels = part("pixel", core // channel_cores, pixel_cores, use.pixels, TILE)
+    return channel, channels, pixel, pixels
 
 
 def _work(channels: Scalar, units: Scalar) -> AbstractContextManager[None]:

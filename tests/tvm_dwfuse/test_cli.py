@@ -15,10 +15,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from typer.testing import CliRunner, Result
 
 from tvm_dwfuse import artifact
-from tvm_dwfuse.cli import app
+
+from .commands import dwfuse, fail, succeed
 
 MakeOnnx = Callable[..., Path]
 
@@ -28,26 +28,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder to work in, with relative paths."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def dwfuse(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def succeed(*args: object) -> str:
-    result = dwfuse(*args)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*args: object) -> str:
-    """The one line that a bad input is answered with."""
-    result = dwfuse(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 @pytest.fixture

@@ -11,10 +11,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from typer.testing import CliRunner, Result
 
-from tvm_dwfuse.cli import app
-
+from .commands import fail, succeed
 from .conftest import INPUT_SHAPE
 
 MakeOnnx = Callable[..., Path]
@@ -53,26 +51,6 @@ def built(quantized: Path) -> Path:
 
 def examples(count: int, seed: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((count, *INPUT_SHAPE[1:])).astype(np.float32)
-
-
-def dwfuse(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def succeed(*args: object) -> str:
-    result = dwfuse(*args)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def fail(*args: object) -> str:
-    """The one line that a bad input is answered with."""
-    result = dwfuse(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr
 
 
 def of_onnxruntime(model: Path, x: np.ndarray) -> np.ndarray:

@@ -60,16 +60,6 @@ GAP8 = ClusterTarget(
 )
 
 #: PULP open (pulp-platform): the same cluster with 64 KB L1 and 512 KB L2, without flash; HyperRAM as on its board.
-PULP_OPEN = ClusterTarget(
-    name="pulp-open",
-    cores=8,
-    l1_bytes=54 * 1024,
-    l2_bytes=444 * 1024,
-    layer_code_bytes=900,
-    call_code_bytes=150,
-    l3_bytes=8 * 1024 * 1024,
-    stack_bytes=1024,
-    clock_hz=50_000_000,
-)
+PULP_OPEN = replace(GAP8, name="pulp-open", clock_hz=50_000_000)
 
 CLUSTER_TARGETS = {target.name: target for target in (GAP8, PULP_OPEN)}
