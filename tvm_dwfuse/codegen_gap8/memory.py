@@ -36,6 +36,9 @@ TRAFFIC_TOLERANCE = 1.01
 #: Parts of the calls that one would make with all of L2 for data, tried where their code takes too much of it.
 CALL_SHARES = (1.1, 0.8, 0.6, 0.4, 0.3, 0.2)
 
+#: Arenas of as many sizes are tried for a network that stays in L2, the smallest first: what it leaves is the user's.
+ARENA_SIZES = 64
+
 _UNLIMITED = 1 << 62
 
 
@@ -122,10 +125,12 @@ def _plan_for(
 def _plan_resident(needs: Needs, target: ClusterTarget) -> MemoryPlan | None:
     draft = make_draft(needs, set(), _UNLIMITED, Knobs((_UNLIMITED,) * len(needs.grouped.groups)))
     capacity = target.l2_bytes - sum(piece.bytes for piece in draft.pieces)
-    for strategy in STRATEGIES:
-        placed = place(draft.activations(), capacity, strategy)
-        if placed is not None:
-            return without_streams(draft, placed, target)
+    for part in range(1, ARENA_SIZES + 1):
+        limit = capacity * part // ARENA_SIZES // ALIGNMENT * ALIGNMENT
+        for strategy in STRATEGIES:
+            placed = place(draft.activations(), limit, strategy)
+            if placed is not None:
+                return without_streams(draft, placed, target)
     return None
 
 
