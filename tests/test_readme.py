@@ -70,7 +70,7 @@ def test_the_examples_are_found() -> None:
     commands = " ".join(example.code for example in console_examples())
     for command in ("zoo list", "zoo export", "compile", "run", "bench", "explain", "explain m.onnx --threads 1 --p"):
         assert f"dwfuse {command}" in commands
-    assert len(python_examples()) == 3
+    assert len(python_examples()) == 4
     assert all(example.expected for example in python_examples())
 
 
