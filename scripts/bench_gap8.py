@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tvm_dwfuse import DwfuseError, zoo
 from tvm_dwfuse.bench.cluster import MODES, ClusterBench, measure
+from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.files import check_writable, parse_names, write_text
 
 MODELS = (
@@ -53,8 +54,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except DwfuseError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+    typer.run(told_in_one_line(main))

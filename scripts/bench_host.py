@@ -19,6 +19,7 @@ from tvm_dwfuse.bench import OURS, PEERS, Plan
 from tvm_dwfuse.bench.blocks import measure_blocks
 from tvm_dwfuse.bench.machine import describe_machine
 from tvm_dwfuse.bench.suite import HostReport, benchmark_zoo, measure_build
+from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.files import check_writable, parse_names, write_text
 from tvm_dwfuse.threads import available, check
 
@@ -108,8 +109,4 @@ def _write(report: HostReport, json_file: Path | None, markdown: Path | None) ->
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except DwfuseError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+    typer.run(told_in_one_line(main))

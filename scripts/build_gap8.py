@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tvm_dwfuse import DwfuseError, zoo
 from tvm_dwfuse.bench.cluster import BUILDABLE, build_and_check, builds_table
+from tvm_dwfuse.cli import told_in_one_line
 
 
 def main(
@@ -46,8 +47,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except DwfuseError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+    typer.run(told_in_one_line(main))

@@ -13,19 +13,20 @@ from hypothesis import strategies as st
 
 from tests.tiling.geometry import ROOMY
 from tests.tiling.networks import Builder, inverted_residual, mobilenet_v1
-from tvm_dwfuse.choose_groups import choose_groups, group_cost
+from tvm_dwfuse.choose_groups import choose_groups
 from tvm_dwfuse.errors import DwfuseError
 from tvm_dwfuse.fusion_candidates import Candidate, Request, fused_candidate, legal_variants, unfused_candidates
 from tvm_dwfuse.groups import GroupedNetwork
 from tvm_dwfuse.integer_network import Add, Layer, Network
 from tvm_dwfuse.targets.gap8 import GAP8, ClusterTarget
 from tvm_dwfuse.tiling.chain import Chain
+from tvm_dwfuse.tiling.cost import cost
 from tvm_dwfuse.variants import VARIANTS
 
 
 def totals(grouped: GroupedNetwork, target: ClusterTarget = GAP8) -> tuple[int, int]:
     """(cycles, bytes of activations) of all groups."""
-    costs = [group_cost(group, target) for group in grouped.groups]
+    costs = [cost(group.plan, target) for group in grouped.groups]
     return sum(found.cycles for found in costs), sum(found.activation_bytes for found in costs)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .cluster_options import Objective
 from .errors import DwfuseError
 from .fusion_candidates import (
     Candidate,
@@ -29,8 +30,7 @@ from .fusion_candidates import (
 from .groups import Group, GroupedNetwork
 from .integer_network import Add, Layer, Network
 from .targets.gap8 import ClusterTarget
-from .tiling.cost import Cost, cost
-from .tiling.search import Objective, objective_key
+from .tiling.search import objective_key
 from .variants import Variant
 
 #: Calls of a layer that L2 has room for the code of, on average; more where weights or activations come in pieces.
@@ -75,11 +75,6 @@ def choose_groups(
     if wanted and not any(candidate.variant == wanted.name for candidate in chosen):
         raise DwfuseError(_illegal_everywhere(network, wanted, request))
     return _grouped(network, chosen)
-
-
-def group_cost(group: Group, target: ClusterTarget) -> Cost:
-    """Cycles, bytes and L1 of one group."""
-    return cost(group.plan, target)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from .blocks import Conv
+from .cluster_options import Objective
 from .errors import DwfuseError
 from .groups import Plan
 from .integer_network import Activation, Add, AveragePool, Layer, Network
@@ -18,7 +19,7 @@ from .targets.gap8 import ClusterTarget
 from .tiling.chain import Chain, is_depthwise
 from .tiling.cost import Cost, cost
 from .tiling.elementwise import AddPlan
-from .tiling.search import Objective, Traversal, best_add, best_chain, best_pool, call_constants, smallest_l1
+from .tiling.search import Traversal, best_add, best_chain, best_pool, call_constants, smallest_l1
 from .variants import VARIANTS, Variant
 
 UNFUSED = "unfused"

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from ..cluster_options import Objective
 from ..errors import DwfuseError
 from ..groups import Group, GroupedNetwork
 from ..targets.gap8 import ClusterTarget
@@ -22,8 +22,6 @@ from .memory_limits import DoesNotFit, Needs, choose_spilled, refusal
 from .memory_plan import ALIGNMENT, MemoryPlan, Region
 from .memory_regions import STRATEGIES, place
 from .memory_streams import Timeline, replay, stream, without_streams
-
-Objective = Literal["latency", "traffic"]
 
 #: Pieces of constants are at most this part of L2; the finer, the earlier they can be fetched, but each call costs.
 PIECE_PARTS = (12, 8, 6, 4, 3, 2, 1)

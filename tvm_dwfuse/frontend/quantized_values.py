@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -62,7 +63,7 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class Pending:
+class Pending(ABC):
     """The real result of an operator, which the next QuantizeLinear gives a grid to.
 
     ``index`` is as in :class:`Stored`, ``low`` and ``high`` are the real bounds that Relu and Clip set.
@@ -78,9 +79,9 @@ class Pending:
     low: float = -math.inf
     high: float = math.inf
 
+    @abstractmethod
     def requantization(self, grid: Grid) -> Requantization:
         """The integer constants for a result on ``grid``; ValueError if there are none."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

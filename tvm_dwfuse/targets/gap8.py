@@ -24,8 +24,6 @@ class ClusterTarget:
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
-    stack_bytes: int
-    clock_hz: int
     layer_code_bytes: int = 0
     call_code_bytes: int = 0
     dma_bytes_per_cycle: float = 4.0
@@ -45,7 +43,7 @@ class ClusterTarget:
         return replace(self, l2_bytes=self.l2_bytes - code, layer_code_bytes=0, call_code_bytes=0)
 
 
-#: GAP8 (GreenWaves): 64 KB L1 with 16 banks, 512 KB L2, 8 MB HyperRAM; cluster at 175 MHz.
+#: GAP8 (GreenWaves): 64 KB L1 with 16 banks, 512 KB L2, 8 MB HyperRAM.
 GAP8 = ClusterTarget(
     name="gap8",
     cores=8,
@@ -55,11 +53,9 @@ GAP8 = ClusterTarget(
     layer_code_bytes=900,
     call_code_bytes=150,
     l3_bytes=8 * 1024 * 1024,
-    stack_bytes=1024,
-    clock_hz=175_000_000,
 )
 
 #: PULP open (pulp-platform): the same cluster with 64 KB L1 and 512 KB L2, without flash; HyperRAM as on its board.
-PULP_OPEN = replace(GAP8, name="pulp-open", clock_hz=50_000_000)
+PULP_OPEN = replace(GAP8, name="pulp-open")
 
 CLUSTER_TARGETS = {target.name: target for target in (GAP8, PULP_OPEN)}

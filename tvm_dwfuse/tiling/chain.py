@@ -17,6 +17,7 @@ from functools import cached_property
 
 from ..blocks import Conv
 from ..codegen_gap8.kernels.scratch import conv_scratch, depthwise_scratch, round_up
+from ..codegen_gap8.l1 import OVERREAD_BYTES
 
 #: Rows of staging that one core's depthwise scratch may take; the band of rows is the largest that fits.
 SCRATCH_LIMIT = 1024
@@ -67,10 +68,6 @@ class Transfer:
     def bytes(self) -> int:
         """Bytes moved."""
         return self.lines * self.line_bytes
-
-
-#: Kernels read activations by words, up to this many bytes past the last one; what they find there does not matter.
-OVERREAD = 4
 
 
 @dataclass(frozen=True)
@@ -254,8 +251,10 @@ class Chain:
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
         """The L1 buffers: input, intermediates, output, constants, scratch of the cores."""
-        buffers = [Buffer("l1_x", "uint8", self._elements(0), self.input_slots, OVERREAD)]
-        buffers += [Buffer(f"l1_m{i}", "uint8", self._elements(i), guard=OVERREAD) for i in range(1, len(self.stages))]
+        buffers = [Buffer("l1_x", "uint8", self._elements(0), self.input_slots, OVERREAD_BYTES)]
+        buffers += [
+            Buffer(f"l1_m{i}", "uint8", self._elements(i), guard=OVERREAD_BYTES) for i in range(1, len(self.stages))
+        ]
         buffers.append(Buffer("l1_y", "uint8", self._elements(len(self.stages)), self.output_slots))
         for i in range(len(self.stages)):
             if not self.streams_weights(i):

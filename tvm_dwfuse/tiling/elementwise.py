@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..codegen_gap8.kernels.scratch import round_up
-from .chain import OVERREAD, Buffer, Transfer
+from ..codegen_gap8.l1 import OVERREAD_BYTES
+from .chain import Buffer, Transfer
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class AddPlan:
         """The L1 buffers: both inputs and the output."""
         slots = 2 if self.double and self.steps > 1 else 1
         return tuple(
-            Buffer(name, "uint8", round_up(self.chunk, 4), slots, OVERREAD) for name in ("l1_a", "l1_b", "l1_y")
+            Buffer(name, "uint8", round_up(self.chunk, 4), slots, OVERREAD_BYTES) for name in ("l1_a", "l1_b", "l1_y")
         )
 
     @property
@@ -75,7 +76,9 @@ class PoolPlan:
         """The L1 buffers: input and output."""
         slots = 2 if self.double and self.steps > 1 else 1
         pixels = self.height * self.width
-        return Buffer("l1_x", "uint8", pixels * self.tile, slots, OVERREAD), Buffer("l1_y", "uint8", self.tile, slots)
+        return Buffer("l1_x", "uint8", pixels * self.tile, slots, OVERREAD_BYTES), Buffer(
+            "l1_y", "uint8", self.tile, slots
+        )
 
     @property
     def l1_bytes(self) -> int:

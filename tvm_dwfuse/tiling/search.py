@@ -14,6 +14,7 @@ from itertools import combinations, product
 from typing import Literal, TypeVar
 
 from ..blocks import Conv
+from ..cluster_options import Objective
 from ..codegen_gap8.kernels.scratch import round_up
 from ..targets.gap8 import ClusterTarget
 from .balance import TILE
@@ -21,7 +22,6 @@ from .chain import Chain, Tile, is_depthwise, weight_row
 from .cost import Cost, Plan, cost
 from .elementwise import AddPlan, PoolPlan
 
-Objective = Literal["latency", "traffic"]
 Traversal = Literal["rows", "channels", "any"]
 
 _Elementwise = TypeVar("_Elementwise", AddPlan, PoolPlan)
