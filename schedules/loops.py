@@ -55,6 +55,13 @@ def sequence(statements: Sequence[tirx.Stmt]) -> tirx.Stmt:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
+def bind(statements: list[tirx.Stmt], value: Expr, name: str) -> Expr:
+    """A name for ``value``, computed at the end of ``statements``."""
+    var = tirx.Var(name, value.ty)
+    statements.append(tirx.Bind(var, value))
+    return var
+
+
 def with_statements(
     func: tirx.PrimFunc, statements: Sequence[tirx.Stmt], buffers: Sequence[tirx.Buffer] = ()
 ) -> tirx.PrimFunc:

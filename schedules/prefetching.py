@@ -51,9 +51,13 @@ def _requests(weight: tirx.Buffer, body: tirx.Stmt) -> list[tirx.Stmt]:
     requests = []
     for line in range(0, step, _LINE_BYTES):
         indices = [*first[:-2], first[-2] + ahead, first[-1] + line // _FLOAT_BYTES]
-        address = tirx.op.address_of(tirx.BufferLoad(weight, indices))
-        requests.append(Evaluate(tirx.call_intrin("void", _PREFETCH, address, 0, _INTO_L2, 1)))
+        requests.append(request(tirx.BufferLoad(weight, indices)))
     return requests
+
+
+def request(element: TensorLoad) -> tirx.Stmt:
+    """Ask for the cache line of an element, into the L2 cache. It may lie outside of the tensor: nothing is read."""
+    return Evaluate(tirx.call_intrin("void", _PREFETCH, tirx.op.address_of(element), 0, _INTO_L2, 1))
 
 
 def _first_read(weight: tirx.Buffer, body: tirx.Stmt) -> list[Expr]:

@@ -16,9 +16,9 @@ from tvm_dwfuse.kernels.definition import accumulator_layout
 
 from .prefetching import mark_weights
 
-#: Bytes of accumulators that a tile may have: TVM puts a larger buffer, or one of another scope than ``global``, into
+#: Bytes of accumulators that a tile may have: TVM puts a buffer of 1 KiB, or one of another scope than ``global``, into
 #: its workspace, and inside a parallel loop LLVM then stores every accumulator after every product.
-MAX_TILE_BYTES = 1024
+MAX_TILE_BYTES = 1023
 
 #: Makes TVM's LoopPartition split a loop where a tail does not fill it, so that full tiles run without predicates.
 PARTITION = "pragma_loop_partition_hint"

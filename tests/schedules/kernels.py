@@ -14,7 +14,7 @@ from tvm_dwfuse.targets import CpuTarget, host_target
 from tvm_dwfuse.variants import Variant
 
 #: float32 values before and after an array; a multiple of the 64 bytes that TVM aligns arrays to.
-_GUARD = 256
+GUARD = 256
 
 #: Largest difference from float64, of the largest value.
 TOLERANCE = 3e-6
@@ -28,16 +28,16 @@ def evaluate(kernel: Kernel, operands: dict[str, np.ndarray], threads: int = 1) 
     output, memory = guarded(np.full(output_shape(block), np.nan, np.float32))
     thread_pool.configure(min(threads, thread_pool.available()))
     library["main"](*inputs, output)
-    assert np.isnan(memory[:_GUARD]).all(), "wrote before the output"
-    assert np.isnan(memory[_GUARD + output.numpy().size :]).all(), "wrote behind the output"
+    assert np.isnan(memory[:GUARD]).all(), "wrote before the output"
+    assert np.isnan(memory[GUARD + output.numpy().size :]).all(), "wrote behind the output"
     return output.numpy()
 
 
 def guarded(value: np.ndarray) -> tuple[tvm.runtime.Tensor, np.ndarray]:
     """A tensor with this value inside a flat array that is NaN around it, and that array."""
-    memory = np.full(value.size + 2 * _GUARD + 16, np.nan, value.dtype)
+    memory = np.full(value.size + 2 * GUARD + 16, np.nan, value.dtype)
     aligned = memory[-memory.ctypes.data % 64 // value.itemsize :]
-    inside = aligned[_GUARD : _GUARD + value.size].reshape(value.shape)
+    inside = aligned[GUARD : GUARD + value.size].reshape(value.shape)
     inside[...] = value
     return tvm_ffi.from_dlpack(inside), aligned
 

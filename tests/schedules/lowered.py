@@ -18,6 +18,11 @@ VECTORISED = "tirx.VectorizeLoop"
 
 def lower(kernel: Kernel, after: str) -> tirx.PrimFunc:
     """The kernel's function after the pass of that name in TVM's own pipeline."""
+    return lower_function(kernel.func, after)
+
+
+def lower_function(function: tirx.PrimFunc, after: str) -> tirx.PrimFunc:
+    """A function after the pass of that name in TVM's own pipeline."""
     seen: dict[str, tvm.IRModule] = {}
 
     @tvm.instrument.pass_instrument
@@ -28,8 +33,9 @@ def lower(kernel: Kernel, after: str) -> tirx.PrimFunc:
 
     pipeline, *_ = default_s_tir_pipeline()
     bind = tirx.transform.BindTarget(tvm.target.Target(host_target().tvm_target(), host="llvm"))
-    with tvm.transform.PassContext(instruments=[Keep()]):
-        pipeline(bind(tvm.IRModule({"main": kernel.func.with_attr("global_symbol", "main")})))
+    # The search for common subexpressions comes later than any of these passes, and takes longer than all of them.
+    with tvm.transform.PassContext(instruments=[Keep()], config={"tirx.disable_cse_tir": True}):
+        pipeline(bind(tvm.IRModule({"main": function.with_attr("global_symbol", "main")})))
     return seen[after]["main"]
 
 

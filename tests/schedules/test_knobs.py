@@ -68,7 +68,9 @@ def assert_tiles_fit(block: Block, knobs: Knobs, variant: Variant | None, target
             vectors = tile.rows if stage.is_depthwise else tile.rows * tile.channels
         else:
             assert tile.channels % tile.lanes == 0
-            vectors = tile.rows * tile.pixels * tile.channels // tile.lanes
+            straight = variant is None and stage.is_depthwise  # only so many rows are summed at a time
+            rows = min(tile.rows, stage.kernel[0] * stage.dilation[0]) if straight else tile.rows
+            vectors = rows * tile.pixels * tile.channels // tile.lanes
         assert vectors < target.registers
 
 

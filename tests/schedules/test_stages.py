@@ -63,7 +63,6 @@ def test_sums_stay_in_registers(variant: Variant, channels: tuple[int, int, int]
 
 
 SINGLE = {
-    "dw": depthwise(24, 5, 2),
     "pw": pointwise(24, 64),
     "stem": full_conv(3, 32, stride=2, padding=(0, 0, 1, 1)),
     "grouped": full_conv(12, 20, groups=4),
@@ -75,6 +74,15 @@ SINGLE = {
 @pytest.mark.parametrize("stage", SINGLE.values(), ids=SINGLE)
 def test_sums_of_single_stages_stay_in_registers(stage: Conv, layout: str, target: CpuTarget) -> None:
     assert_sums_stay_in_registers(build_kernel(Block((stage,), 1, 12, 13, layout), None, target), target)
+
+
+@every_target
+def test_a_single_depthwise_stage_allocates_nothing_or_a_padded_step(target: CpuTarget) -> None:
+    stage = depthwise(24, 5, 2)
+    assert allocations(build_kernel(Block((stage,), 1, 12, 13, "NHWC"), None, target)) == {}
+    kernel = build_kernel(Block((stage,), 1, 12, 13, "NCHW"), None, target)
+    assert set(allocations(kernel)) == {"pad0", "acc0"}
+    assert_sums_stay_in_registers(kernel, target)
 
 
 def assert_sums_stay_in_registers(kernel: Kernel, target: CpuTarget) -> None:

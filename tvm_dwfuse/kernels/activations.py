@@ -1,4 +1,4 @@
-"""Element-wise activations as TIR expressions that vectorise: no call to libm."""
+"""Element-wise activations as TIR expressions, of scalars or vectors, that vectorise: no call to libm."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ def hardswish(x: PrimExpr) -> PrimExpr:
 
 def _let(value: PrimExpr, body: Callable[[PrimExpr], PrimExpr]) -> PrimExpr:
     """``body(value)`` with ``value`` evaluated once: expressions are trees, and reuse would double them."""
-    var = tirx.Var("v", "float32")
+    var = tirx.Var("v", value.ty)
     return tirx.Let(var, value, body(var))
+
+
+def _with_lanes(dtype: str, x: PrimExpr) -> str:
+    lanes = x.ty.dtype.lanes
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
 def exp(x: PrimExpr) -> PrimExpr:
@@ -42,7 +47,7 @@ def exp(x: PrimExpr) -> PrimExpr:
     """
 
     def power_of_two(n: PrimExpr) -> PrimExpr:
-        return tirx.reinterpret("float32", (n.astype("int32") + 127) << 23)
+        return tirx.reinterpret(x.ty, (n.astype(_with_lanes("int32", x)) + 127) << 23)
 
     def polynomial(r: PrimExpr) -> PrimExpr:
         poly: PrimExpr = tirx.const(1.9875691500e-4, "float32")

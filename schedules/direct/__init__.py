@@ -1,0 +1,1 @@
+"""Direct depthwise convolution and its gradients: what the procedures in ``schedules/depthwise_*.py`` are made of."""
