@@ -12,15 +12,13 @@ from tvm_dwfuse.kernels.definition import block_definition, pack_weight
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import VARIANTS, Variant
 
-from . import dwpw, pwdw, single
-from .knobs import Knobs, default_knobs, fit_channel_depth, stage_layouts
+from . import by_lane, depthwise_block, dwpw, pwdw, single
+from .knobs import default_knobs, fit_channel_depth, stage_layouts
 from .predicates import hoist_predicates
 from .prefetching import prefetch_weights
 from .rolling import roll_rows
 from .stages import StagePlan
-
-#: Below this many products a kernel runs on one core: to share 17 us of work costs as much as it saves (on Zen 4).
-PARALLEL_MACS = 1_000_000
+from .tile import PARALLEL_MACS, Knobs
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,12 @@ def build_kernel(
         raise ValueError(f"{variant.name} does not compute a {block.order} block in {block.layout}")
     threads = threads if block.macs() >= PARALLEL_MACS else 1
     knobs = knobs or default_knobs(block, variant, target, threads, source)
+    if by_lane.computes(block, variant, target, source):
+        layouts = stage_layouts(block, variant, source)
+        definition = block_definition(block, layouts, [tile.channels for tile in knobs.tiles])
+        return Kernel(block, variant, knobs, by_lane.build(definition, block, knobs, threads), source)
+    if depthwise_block.computes(block, source):
+        return Kernel(block, variant, knobs, depthwise_block.build(block, target, threads, knobs), source)
     _check_tiles(block, variant, knobs)
     sch = schedule_block(block, variant, target, threads, knobs, source)
     func = prefetch_weights(roll_rows(hoist_predicates(sch.mod["main"])))

@@ -1,41 +1,16 @@
-"""The knobs of a kernel, and where they stand when nothing has been tuned."""
+"""Where the knobs of a kernel stand when nothing has been tuned."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tvm_dwfuse.blocks import Block, Conv, Layout
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import Variant
 
+from . import by_lane, depthwise_block
 from .stages import MAX_TILE_BYTES
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Outputs held in registers at once: ``rows`` x ``pixels`` (along the width) x ``channels``.
-
-    ``lanes`` is the width of the vectors that hold them; it divides ``channels`` where vectors run along channels.
-    """
-
-    rows: int
-    pixels: int
-    channels: int
-    lanes: int
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """What can be chosen about a kernel without changing what it computes.
-
-    ``depth`` is FD, the depth of the step that fills the intermediate buffer: output rows of the block for the
-    ``rows`` traversal and for single stages, channels for the ``channels`` traversal. ``tiles`` has one register
-    tile a stage.
-    """
-
-    depth: int
-    tiles: tuple[Tile, ...]
-
+from .tile import Knobs, Tile
 
 #: Share of the private L2 cache that one step's intermediates may fill; the rest is for weights, input and output.
 #: On Zen 4 with 1 MiB of L2 the blocks of MobileNetV1 and V2 were fastest, or as fast, with 30 to 210 kB.
@@ -46,6 +21,10 @@ def default_knobs(
     block: Block, variant: Variant | None, target: CpuTarget, threads: int = 1, source: Layout | None = None
 ) -> Knobs:
     """Knobs from the target's registers and caches, for a variant or (``None``) a block of one stage."""
+    if by_lane.computes(block, variant, target, source):
+        return by_lane.default_knobs(block, target)
+    if depthwise_block.computes(block, source):
+        return depthwise_block.default_knobs(block, target)
     layouts = stage_layouts(block, variant, source)
     sizes = block.sizes()
     tiles = tuple(
