@@ -10,7 +10,16 @@ install_debian() {
     command -v apt-get >/dev/null || return 1
     [ "$(id -u)" = 0 ] || return 1
     echo "installing $*"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+    [ -n "${apt_is_fresh:-}" ] || apt-get update -qq || return 1
+    apt_is_fresh=1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+
+# offer TOOL WHAT PACKAGE...: installs the packages when the program TOOL is not there; says that WHAT is skipped otherwise.
+offer() {
+    local tool=$1 what=$2
+    shift 2
+    command -v "$tool" >/dev/null || install_debian "$@" || echo "$tool is missing: $what are skipped"
 }
 
 # find_python: prints the first Python of 3.10 or newer, or $PYTHON and no other when that is set.

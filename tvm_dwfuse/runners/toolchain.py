@@ -112,9 +112,17 @@ def build(toolchain: Toolchain, sources: Iterable[Path], include: Sequence[Path]
     Raises:
         DwfuseError: compiler or linker fails.
     """
-    objects = [str(compile_object(toolchain, source, include)) for source in sources]
+    return link(toolchain, [compile_object(toolchain, source, include) for source in sources], output)
+
+
+def link(toolchain: Toolchain, objects: Iterable[Path], output: Path) -> Path:
+    """Link object files to the program (or what the toolchain's options say) ``output``.
+
+    Raises:
+        DwfuseError: the linker fails.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
-    _call([*toolchain.command, *objects, *toolchain.link_options, "-o", str(output)], str(output))
+    _call([*toolchain.command, *map(str, objects), *toolchain.link_options, "-o", str(output)], str(output))
     return output
 
 
