@@ -13,8 +13,11 @@ from .fuse_convolutions import FuseConvolutions
 from .fuse_separable_blocks import FuseSeparableBlocks
 from .integer_patterns import integer_patterns
 from .lower_composites import LowerComposites
+from .lower_depthwise_training import LowerDepthwiseTraining
 from .match_blocks import Match, Resolve, find_blocks, find_convolutions, prefer, program_order
+from .match_depthwise import DepthwiseMatch, find_depthwise
 from .partition_for_cluster import PartitionForCluster, region_options, regions
+from .pointwise_to_matmul import PointwiseToMatmul
 from .raise_call_tir import RaiseCallTir
 from .schedule_remaining import ScheduleRemaining
 from .simplify_inference import SimplifyInference
@@ -25,14 +28,17 @@ __all__ = [
     "CanonicalizeActivations",
     "CanonicalizePooling",
     "ChooseVariants",
+    "DepthwiseMatch",
     "FoldBatchNorm",
     "FoldConstantArithmetic",
     "FoldPadIntoConv",
     "FuseConvolutions",
     "FuseSeparableBlocks",
     "LowerComposites",
+    "LowerDepthwiseTraining",
     "Match",
     "PartitionForCluster",
+    "PointwiseToMatmul",
     "RaiseCallTir",
     "Resolve",
     "ScheduleRemaining",
@@ -45,6 +51,7 @@ __all__ = [
     "explain_blocks",
     "find_blocks",
     "find_convolutions",
+    "find_depthwise",
     "integer_patterns",
     "prefer",
     "prefer_variant",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from schedules import Kernel, build_kernel
 from tvm_dwfuse.blocks import Block, Layout, activation_shape
@@ -105,9 +105,7 @@ class _Lowering(relax.PyExprMutator):
         key = (block, name, source)
         if key not in self._kernels:
             kernel = build_kernel(block, variant, self._target, self._threads, source=source)
-            func = kernel.func.without_attr("global_symbol")
-            func = func.with_attr("op_pattern", _OPAQUE).with_attr("tirx.is_scheduled", True)
-            gv = self.builder_.add_func(func, kernel_name(block, variant))
+            gv = self.builder_.add_func(as_kernel(kernel.func), kernel_name(block, variant))
             self._kernels[key] = gv, kernel
         return self._kernels[key]
 
@@ -122,6 +120,12 @@ class _Lowering(relax.PyExprMutator):
         if tuple(int(extent) for extent in value.ty.shape) == shape:
             return value
         return self.builder_.emit(relax.op.reshape(value, shape))
+
+
+def as_kernel(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """``func`` as a private function that no later pass schedules again or fuses with others."""
+    func = func.without_attr("global_symbol")
+    return func.with_attr("op_pattern", _OPAQUE).with_attr("tirx.is_scheduled", True)
 
 
 def kernel_name(block: Block, variant: Variant | None) -> str:

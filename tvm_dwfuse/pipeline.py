@@ -1,6 +1,7 @@
 """The phases from an imported network to a module that TVM builds. The order stands here and nowhere else.
 
-Importing this module registers them: ``relax.get_pipeline("dwfuse", target=..., threads=...)`` for CPUs and
+Importing this module registers them: ``relax.get_pipeline("dwfuse", target=..., threads=...)`` for CPUs,
+``relax.get_pipeline("dwfuse_training", target=..., threads=...)`` for training graphs on CPUs, and
 ``relax.get_pipeline("dwfuse_cluster", target="gap8", ...)`` for quantized networks on clusters.
 """
 
@@ -20,7 +21,18 @@ from .targets import CpuTarget, get_cpu
 def build_pipeline(
     target: CpuTarget | str = "host", threads: int = 1, fuse: bool = True, variant: str | None = None
 ) -> tvm.transform.Pass:
-    """All phases for a CPU, as one pass over a Relax module with ``main``.
+    """All phases for a CPU, as one pass over a Relax module with ``main``; see :func:`lowering_pipeline`."""
+    # The last phase: to the virtual machine.
+    phases = [lowering_pipeline(target, threads, fuse, variant), relax.pipeline.default_build_pipeline()]
+    return tvm.transform.Sequential(phases, name="dwfuse")
+
+
+def lowering_pipeline(
+    target: CpuTarget | str = "host", threads: int = 1, fuse: bool = True, variant: str | None = None
+) -> tvm.transform.Pass:
+    """The phases to a module whose ``main`` is nothing but calls of scheduled TensorIR functions.
+
+    TVM's own ``default_build_pipeline`` takes it from there to the virtual machine, ``codegen_c`` to a C library.
 
     Args:
         target: the machine, or a name from ``tvm_dwfuse.targets.target_names()``.
@@ -43,17 +55,48 @@ def build_pipeline(
         # 3. Composites become scheduled kernels.
         relay_passes.ChooseVariants(choose),
         relay_passes.LowerComposites(machine, threads),
-        # 4. The rest of the network, by TVM's own operators and our schedules.
+        # 4. The rest of the network.
+        *_remaining_phases(machine, threads),
+    ]
+    return tvm.transform.Sequential(phases, name="dwfuse_lowering")
+
+
+def build_training_pipeline(
+    target: CpuTarget | str = "host", threads: int = 1, depthwise: bool = True
+) -> tvm.transform.Pass:
+    """All phases for a training graph, as one pass over what ``SetupTrainer(..., legalize=False)`` returns.
+
+    Args:
+        target: the machine, or a name from ``tvm_dwfuse.targets.target_names()``.
+        threads: threads that each kernel uses.
+        depthwise: whether depthwise convolutions and their gradients become our kernels; else they are left to TVM.
+
+    Raises:
+        DwfuseError: there is no such target.
+    """
+    machine = get_cpu(target) if isinstance(target, str) else target
+    phases = [
+        # 1. Depthwise convolutions and their gradients become scheduled kernels, pointwise ones matrix products.
+        *([relay_passes.LowerDepthwiseTraining(machine, threads)] if depthwise else []),
+        relay_passes.PointwiseToMatmul(),
+        # 2. The rest of the graph.
+        *_remaining_phases(machine, threads),
+        # 3. To the virtual machine.
+        relax.pipeline.default_build_pipeline(),
+    ]
+    return tvm.transform.Sequential(phases, name="dwfuse_training")
+
+
+def _remaining_phases(machine: CpuTarget, threads: int) -> list[tvm.transform.Pass]:
+    """What no kernel of ours stands for: TVM's own operators, fused, in our schedules."""
+    return [
         transform.LegalizeOps(),
         transform.AnnotateTIROpPattern(),
         transform.FoldConstant(),
         transform.FuseOps(),
         transform.FuseTIR(),
         relay_passes.ScheduleRemaining(machine, threads),
-        # 5. To the virtual machine.
-        relax.pipeline.default_build_pipeline(),
     ]
-    return tvm.transform.Sequential(phases, name="dwfuse")
 
 
 def build_cluster_pipeline(target: str = "gap8", **options: Any) -> tvm.transform.Pass:
@@ -85,7 +128,12 @@ def build_cluster_pipeline(target: str = "gap8", **options: Any) -> tvm.transfor
 
 def register() -> None:
     """Make the pipelines known by name, with the options of the functions above; harmless twice."""
-    for name, build in (("dwfuse", build_pipeline), ("dwfuse_cluster", build_cluster_pipeline)):
+    builders = {
+        "dwfuse": build_pipeline,
+        "dwfuse_training": build_training_pipeline,
+        "dwfuse_cluster": build_cluster_pipeline,
+    }
+    for name, build in builders.items():
         if name not in relax.pipeline.PIPELINE_MAP:
             relax.register_pipeline(name)(build)
 
