@@ -10,7 +10,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tvm_dwfuse/__init__.py").r
 README = HERE / "README.md"
 
 PEERS = ["onnxruntime", "openvino"]
-TEST = ["hypothesis", "mypy", "pytest", "ruff", *PEERS]
+TRAIN = ["scikit-learn"]
+TEST = ["hypothesis", "mypy", "pytest", "ruff", *PEERS, *TRAIN]
 
 setup(
     name="tvm-dwfuse",
@@ -23,7 +24,10 @@ setup(
         include=["tvm_dwfuse", "tvm_dwfuse.*", "relay_passes", "relay_passes.*", "schedules", "schedules.*"]
     ),
     package_data={
+        "tvm_dwfuse.armv8": ["native/*", "*.csv"],
+        "tvm_dwfuse.bench": ["*.csv"],
         "tvm_dwfuse.zoo": ["tables/*"],
+        "tvm_dwfuse.codegen_c": ["runtime/*", "templates/*"],
         "tvm_dwfuse.codegen_gap8": ["kernels/*", "runtime/*", "templates/*"],
     },
     install_requires=[
@@ -42,6 +46,7 @@ setup(
         "peers": PEERS,
         "quantize": ["onnxruntime"],
         "torch": ["torch"],
+        "train": TRAIN,
         "tune": ["xgboost"],
         "test": TEST,
         "dev": [*TEST, "pre-commit"],

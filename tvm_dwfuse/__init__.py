@@ -10,7 +10,11 @@ from .errors import DwfuseError
 if TYPE_CHECKING:
     from .api import ExplainedBlock, Explanation, compile, explain, load
     from .api_cluster import ClusterNetwork, ClusterRun, compile_application, load_application
+    from .cross_network import CrossNetwork, load_cross
+    from .depthwise import DepthwiseKernel, compile_depthwise
+    from .kernels.depthwise import Depthwise
     from .network import CompiledNetwork, OperatorTime, Timing
+    from .rpc import RemoteNetwork
 
 __version__ = "0.1.0"
 
@@ -18,17 +22,23 @@ __all__ = [
     "ClusterNetwork",
     "ClusterRun",
     "CompiledNetwork",
+    "CrossNetwork",
+    "Depthwise",
+    "DepthwiseKernel",
     "DwfuseError",
     "ExplainedBlock",
     "Explanation",
     "OperatorTime",
+    "RemoteNetwork",
     "Timing",
     "__version__",
     "compile",
     "compile_application",
+    "compile_depthwise",
     "explain",
     "load",
     "load_application",
+    "load_cross",
 ]
 
 # TVM takes seconds to import, so the names that need it are fetched when they are first used.
@@ -36,6 +46,10 @@ _LAZY = {
     **dict.fromkeys(("compile", "explain", "load", "ExplainedBlock", "Explanation"), ".api"),
     **dict.fromkeys(("ClusterNetwork", "ClusterRun", "compile_application", "load_application"), ".api_cluster"),
     **dict.fromkeys(("CompiledNetwork", "OperatorTime", "Timing"), ".network"),
+    **dict.fromkeys(("CrossNetwork", "load_cross"), ".cross_network"),
+    **dict.fromkeys(("DepthwiseKernel", "compile_depthwise"), ".depthwise"),
+    "Depthwise": ".kernels.depthwise",
+    "RemoteNetwork": ".rpc",
 }
 
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import __version__, artifact, linker
 from .artifact import Manifest, TargetInfo, TensorInfo
+from .cross_network import CrossNetwork
 from .errors import DwfuseError
 from .network import CompiledNetwork, OperatorTime
 from .threads import check as check_threads
+from .threads import check_elsewhere
 from .variants import VARIANTS, Variant
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import tvm
 
     from relay_passes import BlockReport
+
+    from .targets import CpuTarget
 
 Model: TypeAlias = "str | Path | onnx.ModelProto | tvm.IRModule"
 Shapes = Mapping[str, tuple[int, ...]]
@@ -35,8 +39,12 @@ OnPhase = Callable[[str], None]
 
 PHASES = ("import", "fuse and schedule", "generate code", "link", "load")
 
+#: The same for a target other than the host.
+CROSS_PHASES = (*PHASES[:-1], "C library")
+
 # LLVM's feature lists also name tuning hints and privileged instructions; only these extensions appear in our code.
-_CODE_FEATURES = ("sse", "ssse", "avx", "fma", "f16c", "bmi", "lzcnt", "popcnt", "neon", "sve", "dotprod", "fullfp16")
+# 64-bit Arm always has neon; of its others, such as dotprod, LLVM does not tell whether the host has them.
+_CODE_FEATURES = ("sse", "ssse", "avx", "fma", "f16c", "bmi", "lzcnt", "popcnt", "sve")
 
 
 def compile(
@@ -46,6 +54,7 @@ def compile(
     shapes: Shapes | None = None,
     fuse: bool = True,
     variant: str | None = None,
+    c_library: bool = True,
     on_phase: OnPhase | None = None,
 ) -> CompiledNetwork:
     """Compile a network for a target.
@@ -53,22 +62,27 @@ def compile(
     Args:
         model: path of an ONNX file, an ``onnx.ModelProto``, or a Relax ``IRModule`` with a ``main``.
         target: a name from ``tvm_dwfuse.targets.target_names()``.
-        threads: threads that a run uses; None for every core this process may run on.
+        threads: threads that a run uses; None for every core this process may run on, or 1 for another machine.
         shapes: shapes by input name, for inputs with dimensions left open.
         fuse: whether separable blocks are fused; False compiles every convolution alone.
         variant: use this variant for every block it supports, instead of choosing block by block.
-        on_phase: called with each name of :data:`PHASES` as that phase begins.
+        c_library: whether a target other than the host also gets a plain C library; without it qemu cannot run it.
+        on_phase: called with each name of :data:`PHASES`, or :data:`CROSS_PHASES`, as that phase begins.
+
+    Returns:
+        The network, loaded; for a target other than the host a :class:`~tvm_dwfuse.cross_network.CrossNetwork`, which
+        runs under qemu and cannot be timed.
 
     Raises:
-        DwfuseError: the model cannot be read or supported, a shape is left open, or the target, the variant or the
-            number of threads does not exist.
+        DwfuseError: the model cannot be read or supported, a shape is left open, the target, the variant or the number
+            of threads does not exist, or there is no compiler to link with.
     """
     report = on_phase or (lambda phase: None)
     machine = _target(target)
     if variant is not None:
         _check_variant(variant)
-    count = check_threads(threads)
-    linker.command()
+    count = check_elsewhere(threads) if machine.triple else check_threads(threads)
+    _check_compilers(machine, c_library)
 
     report("import")
     module = _import(model, shapes)
@@ -85,9 +99,15 @@ def compile(
     report("link")
     scratch = tempfile.TemporaryDirectory(prefix="dwfuse-")
     library = Path(scratch.name) / artifact.LIBRARY
-    executable.export_library(str(library), fcompile=linker.link)
-    report("load")
-    return CompiledNetwork(library, manifest, scratch)
+    executable.export_library(str(library), fcompile=linker.link, arch=machine.arch)
+    if not machine.triple:
+        report("load")
+        return CompiledNetwork(library, manifest, scratch)
+    network = CrossNetwork(library, manifest, scratch)
+    if c_library:
+        report("C library")
+        _write_c_library(lowered, manifest, machine, network.c_library)
+    return network
 
 
 def load(folder: str | Path) -> CompiledNetwork:
@@ -140,7 +160,8 @@ def explain(
     Raises:
         DwfuseError: see :func:`compile`.
     """
-    _target(target)
+    if _target(target).triple and profile:
+        raise DwfuseError(f"target {target!r}: only a network for this machine can be profiled; leave --profile out")
     blocks = _explain_blocks(_import(model, shapes))
     times: list[OperatorTime] = []
     if profile:
@@ -157,7 +178,7 @@ def signature(model: Model, shapes: Shapes | None = None) -> Signature:
     return _signature(model, _import(model, shapes))
 
 
-def _target(name: str) -> Any:
+def _target(name: str) -> CpuTarget:
     from .targets import get_cpu
 
     return get_cpu(name)
@@ -180,17 +201,33 @@ def _import(model: Model, shapes: Shapes | None) -> tvm.IRModule:
     return import_onnx(model, shapes=dict(shapes) if shapes else None)
 
 
-def _lower(module: tvm.IRModule, machine: Any, threads: int, fuse: bool, variant: str | None) -> tvm.IRModule:
-    from .pipeline import build_pipeline
+def _lower(module: tvm.IRModule, machine: CpuTarget, threads: int, fuse: bool, variant: str | None) -> tvm.IRModule:
+    from .pipeline import lowering_pipeline
 
     with machine.tvm_target():
-        return build_pipeline(machine, threads, fuse=fuse, variant=variant)(module)
+        return lowering_pipeline(machine, threads, fuse=fuse, variant=variant)(module)
 
 
-def _build(lowered: tvm.IRModule, machine: Any) -> Any:
+def _build(lowered: tvm.IRModule, machine: CpuTarget) -> Any:
     import tvm
 
-    return tvm.compile(lowered, machine.tvm_target(), relax_pipeline=None)  # the lowering pipeline ends with TVM's own
+    return tvm.compile(lowered, machine.tvm_target(), relax_pipeline=tvm.relax.pipeline.default_build_pipeline())
+
+
+def _check_compilers(machine: CpuTarget, c_library: bool) -> None:
+    """Find out early, before minutes of compiling, that there is nothing to link with."""
+    linker.command(machine.arch)
+    if machine.triple and c_library:
+        from .codegen_c import tools
+
+        tools.compiler(machine.arch)
+
+
+def _write_c_library(lowered: tvm.IRModule, manifest: Manifest, machine: CpuTarget, folder: Path) -> None:
+    from .codegen_c import write_c_library
+
+    folder.mkdir()
+    write_c_library(lowered, manifest, machine, folder)
 
 
 def _explain_blocks(module: tvm.IRModule) -> list[ExplainedBlock]:
@@ -215,7 +252,7 @@ def _explain_blocks(module: tvm.IRModule) -> list[ExplainedBlock]:
     return explained
 
 
-def _manifest(model: Model, module: tvm.IRModule, machine: Any, threads: int, fused: dict[str, int]) -> Manifest:
+def _manifest(model: Model, module: tvm.IRModule, machine: CpuTarget, threads: int, fused: dict[str, int]) -> Manifest:
     inputs, outputs = _signature(model, module)
     return Manifest(
         model=_model_name(model),
@@ -277,12 +314,12 @@ def _model_name(model: Model) -> str:
     return (model.graph.name if isinstance(model, onnx.ModelProto) else "") or "network"
 
 
-def _target_info(machine: Any) -> TargetInfo:
+def _target_info(machine: CpuTarget) -> TargetInfo:
     from tvm.target import codegen
 
     features = sorted(str(feature) for feature in codegen.llvm_get_cpu_features(machine.tvm_target()))
     in_code = tuple(feature for feature in features if feature.startswith(_CODE_FEATURES))
-    return TargetInfo(machine.name, platform.machine(), machine.mcpu, in_code)
+    return TargetInfo(machine.name, machine.arch, machine.mcpu, in_code, machine.triple)
 
 
 def _host_features() -> frozenset[str]:
@@ -299,8 +336,8 @@ def _count_fused(lowered: tvm.IRModule) -> dict[str, int]:
     callees: list[str] = []
 
     def visit(expr: Any) -> None:
-        if isinstance(expr, tvm.relax.Call) and isinstance(expr.op, tvm.ir.GlobalVar):
-            callees.append(expr.op.name_hint)
+        if isinstance(expr, tvm.relax.Call) and expr.op == tvm.ir.Op.get("relax.call_tir"):
+            callees.append(expr.args[0].name_hint)
 
     tvm.relax.analysis.post_order_visit(lowered["main"].body, visit)
     counts = {name: sum(callee.startswith(f"{name}_") for callee in callees) for name in VARIANTS}

@@ -1,7 +1,8 @@
 """What a build leaves on disk: a folder with a shared library and a manifest, and how it is written and checked.
 
 The folder holds ``network.so``, a Relax VM executable with its weights, and ``manifest.json``, the
-:class:`Manifest`. It appears by one rename: a build that fails or is killed leaves nothing behind.
+:class:`Manifest`; when it was compiled for another machine also ``c/``, the network as a plain C library. It appears by
+one rename: a build that fails or is killed leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .errors import DwfuseError
 FORMAT = 1
 LIBRARY = "network.so"
 MANIFEST = "manifest.json"
+C_LIBRARY = "c"
 
 #: The ``kind`` in the manifest of an application for a cluster.
 APPLICATION = "application"
@@ -40,12 +42,16 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class TargetInfo:
-    """What the library was generated for: ``name`` as the user gave it, LLVM's architecture, CPU and features."""
+    """What the library was generated for: ``name`` as the user gave it, LLVM's architecture, CPU and features.
+
+    ``triple`` is the platform it was cross-compiled for; "" when it was that of the machine that compiled it.
+    """
 
     name: str
     arch: str
     mcpu: str
     features: tuple[str, ...]
+    triple: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,14 +132,16 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def write(folder: Path, manifest: Manifest, library: Path) -> None:
-    """Write the artifact ``folder`` with a copy of ``library``, replacing an artifact that is there.
+def write(folder: Path, manifest: Manifest, library: Path, c_library: Path | None = None) -> None:
+    """Write the artifact ``folder`` with copies of ``library`` and the folder ``c_library``; one there is replaced.
 
     Raises:
         DwfuseError: see :func:`replacing`.
     """
     with replacing(folder) as staging:
         shutil.copyfile(library, staging / LIBRARY)
+        if c_library:
+            shutil.copytree(c_library, staging / C_LIBRARY)
         (staging / MANIFEST).write_text(manifest.to_json())
 
 
@@ -176,12 +184,19 @@ def check_host(folder: Path, manifest: Manifest, arch: str, features: frozenset[
     """
     target = manifest.target
     if target.arch != arch:
-        raise DwfuseError(f"{folder}: compiled for {target.arch}, this machine is {arch}; compile the model again here")
+        raise DwfuseError(f"{folder}: compiled for {target.arch}, this machine is {arch}; {_elsewhere(target)}")
     missing = sorted(set(target.features) - features)
     if missing:
         raise DwfuseError(
             f"{folder}: compiled for {target.mcpu}, this CPU lacks {', '.join(missing)}; compile the model again here"
         )
+
+
+def _elsewhere(target: TargetInfo) -> str:
+    """What can be done with an artifact for another architecture than this machine's."""
+    if not target.triple:
+        return "compile the model again here, or give `dwfuse run` its --rpc HOST:PORT"
+    return "`dwfuse run` runs it under qemu, and on a board with --rpc HOST:PORT"
 
 
 def _check_format(folder: Path, version: object) -> None:

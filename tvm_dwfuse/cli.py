@@ -36,8 +36,12 @@ zoo_app = typer.Typer(
 app.add_typer(zoo_app, name="zoo")
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="ONNX file.")]
-TargetOption = Annotated[str, typer.Option(help="Machine to compile for.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="Threads that a run uses; every available core by default.")]
+TargetOption = Annotated[
+    str, typer.Option(help="Machine to compile for: host, an Arm core such as cortex-a72, or gap8.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(help="Threads that a run uses; every available core by default, 1 when cross-compiling.")
+]
 ShapeOption = Annotated[
     list[str] | None, typer.Option("--shape", metavar="NAME:D0,D1,...", help="Shape of an input with open dimensions.")
 ]
@@ -130,7 +134,7 @@ def quantize(
     """Quantize a network to 8 bits with onnxruntime, for targets that compute in integers."""
     from .quantize import quantize as quantize_network
 
-    with _bar() as progress:
+    with progress_bar() as progress:
         found = quantize_network(model, calibration, output, on_progress=progress)
     typer.echo(f"{found.exact} of {found.layers} layers with weights agree with ONNX Runtime exactly")
     typer.echo(f"wrote {output}")
@@ -145,7 +149,10 @@ def compile(
     threads: ThreadsOption = None,
     shape: ShapeOption = None,
     variant: VariantOption = None,
-    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse separable blocks (host).")] = True,
+    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Fuse separable blocks (CPUs).")] = True,
+    c_library: Annotated[
+        bool, typer.Option("--c-library/--no-c-library", help="Write a plain C library too (ARMv8 cores).")
+    ] = True,
     objective: Annotated[
         str | None, typer.Option(help="What to minimise: latency, the default, or traffic (clusters).")
     ] = None,
@@ -154,25 +161,34 @@ def compile(
         bool, typer.Option("--double-buffer/--no-double-buffer", help="Transfer while computing (clusters).")
     ] = True,
 ) -> None:
-    """Compile a network and write an artifact folder, or for a cluster the folder of an application."""
+    """Compile a network and write an artifact folder, or for a cluster the folder of an application.
+
+    Targets: host; ARMv8 cores cortex-a53, cortex-a55, cortex-a57, cortex-a72, cortex-a76, neoverse-n1, neoverse-v1,
+    thunderx2, kunpeng-920, apple-m1, and armv8-a for any of them; clusters gap8 and pulp-open.
+
+    For an ARMv8 core the folder holds a library for the TVM runtime of 64-bit Arm Linux, and in c/ the network as a
+    plain C library with an example program.
+    """
     from . import artifact
     from .files import parse_shapes
 
     artifact.check_destination(output)
     shapes = parse_shapes(shape)
-    host_only = {"--threads": threads, "--no-fuse": not fuse or None}
+    cpu_only = {"--threads": threads, "--no-fuse": not fuse or None, "--no-c-library": not c_library or None}
     cluster_only = {"--objective": objective, "--l1": l1, "--no-double-buffer": not double_buffer or None}
     if _is_cluster(target):
-        _refuse(target, host_only)
+        _refuse(target, cpu_only)
         asked = {"target": target, "objective": objective, "variant": variant, "l1_bytes": l1}
         given = {name: value for name, value in asked.items() if value is not None}
         _compile_for_cluster(model, output, shapes, {**given, "double_buffer": double_buffer})
         return
     _refuse(target, cluster_only)
+    if target == "host":
+        _refuse(target, {"--no-c-library": not c_library or None})
     from . import api
 
     with _phases() as on_phase:
-        network = api.compile(model, target, threads, shapes, fuse=fuse, variant=variant, on_phase=on_phase)
+        network = api.compile(model, target, threads, shapes, fuse, variant, c_library, on_phase)
         network.save(output)
     typer.echo(_fused_line(network.fused) if fuse else "fusing was switched off")
     typer.echo(f"wrote {output}")
@@ -186,6 +202,12 @@ def run(
         list[str], typer.Option("--input", metavar="[NAME=]FILE.npy", help="Input array; once for each input.")
     ],
     output: Annotated[Path, typer.Option("--output", help="File to write: .npy, or .npz for several outputs.")],
+    rpc: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Run, and time, on the machine of this TVM RPC server.")
+    ] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Time so many further runs; 10 by default with --rpc, else none.")
+    ] = None,
     runner: Annotated[
         str | None, typer.Option(help="Where to run a cluster's application: host, rv32 or gvsoc; host by default.")
     ] = None,
@@ -196,23 +218,25 @@ def run(
 ) -> None:
     """Run an artifact on inputs from .npy files.
 
+    An artifact for an ARMv8 core runs under qemu where this machine is no Arm, or on a board with --rpc.
+
     An application for a cluster takes real numbers as its ONNX file does, and quantizes them; uint8 it takes as it is.
     """
     from .artifact import is_application
-    from .files import check_writable, read_inputs, write_outputs
+    from .execution import run_artifact
+    from .files import check_writable, write_outputs
 
     check_writable(output)
     if is_application(folder):
+        _refuse("a cluster's application", {"--rpc": rpc, "--runs": runs})
         _run_on_cluster(folder, input, output, runner or "host", dequantize)
         return
-    _refuse("host", {"--runner": runner, "--no-dequantize": not dequantize or None})
-    from . import api
-
-    network = api.load(folder)
-    outputs = network.run(read_inputs(input, network.inputs))
-    write_outputs(output, network.outputs, outputs)
-    for info in network.outputs:
+    _refuse("a CPU's artifact", {"--runner": runner, "--no-dequantize": not dequantize or None})
+    result = run_artifact(folder, input, rpc, runs)
+    write_outputs(output, result.infos, result.outputs)
+    for info in result.infos:
         typer.echo(f"{info} -> {output}")
+    typer.echo(result.summary)
 
 
 @app.command()
@@ -236,14 +260,17 @@ def bench(
     from .bench import OURS, PEERS, Plan, benchmark
     from .files import check_writable, model_inputs, parse_names, parse_shapes, read_inputs, write_text
     from .network import random_inputs
+    from .targets import get_cpu
     from .threads import check
 
+    if get_cpu(target).triple:
+        raise DwfuseError(f"target {target!r}: not this machine; compile for it, and `dwfuse run --rpc` times it there")
     if json:
         check_writable(json)
     peers = parse_names("--against", against, PEERS)
     expected = model_inputs(model, parse_shapes(shape))
     arrays = read_inputs(input, expected) if input else random_inputs(expected, seed)
-    with _bar() as progress:
+    with progress_bar() as progress:
         result = benchmark(model, [*OURS, *peers], arrays, target, check(threads), Plan(rounds=rounds), progress)
     typer.echo(result.to_text())
     if json:
@@ -365,7 +392,7 @@ def _phases() -> Iterator[OnPhase]:
 
 
 @contextmanager
-def _bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A progress bar on standard error, gone when the job is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -54,18 +54,21 @@ class CompiledNetwork:
         Raises:
             DwfuseError: the library cannot be loaded.
         """
+        self.manifest = manifest
+        self._library = library
+        self._scratch = scratch
+        self._load()
+
+    def _load(self) -> None:
         import tvm
         from tvm import relax
 
         threads.prepare()
-        self.manifest = manifest
-        self._library = library
-        self._scratch = scratch
         self._tensor = tvm.runtime.tensor
         try:
-            self._vm = relax.VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
+            self._vm = relax.VirtualMachine(tvm.runtime.load_module(str(self._library)), tvm.cpu())
         except (RuntimeError, AttributeError) as error:
-            raise DwfuseError(f"{library}: damaged library; compile the model again") from error
+            raise DwfuseError(f"{self._library}: damaged library; compile the model again") from error
         self._main = self._vm["main"]
 
     @property

@@ -10,8 +10,13 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from .errors import DwfuseError
+
+#: The most threads that code for another machine may use.
+MOST_ELSEWHERE = 64
 
 _configured = threading.local()
 
@@ -35,6 +40,19 @@ def check(threads: int | None) -> int:
     return threads
 
 
+def check_elsewhere(threads: int | None) -> int:
+    """``threads`` of a network for another machine, whose cores are not known here; 1 for None.
+
+    Raises:
+        DwfuseError: the number is not between 1 and :data:`MOST_ELSEWHERE`.
+    """
+    if threads is None:
+        return 1
+    if not 1 <= threads <= MOST_ELSEWHERE:
+        raise DwfuseError(f"threads: {threads} asked for, but code for another machine can use 1 to {MOST_ELSEWHERE}")
+    return threads
+
+
 def prepare() -> None:
     """Set the environment that TVM reads when its pool starts; what the user set stays."""
     os.environ.setdefault("TVM_NUM_THREADS", str(available()))
@@ -42,22 +60,27 @@ def prepare() -> None:
 
 
 def configure(threads: int) -> None:
-    """Make the calling thread's pool use ``threads`` threads from now on.
-
-    TVM keeps one pool for each thread that calls it, and a started pool never grows: a smaller pool, started by other
-    TVM code or capped by ``TVM_NUM_THREADS``, is used as it is, with a warning.
-    """
+    """Make the calling thread's pool use ``threads`` threads from now on; see :func:`size_pool`."""
     if getattr(_configured, "threads", None) == threads:
         return
     prepare()
     import tvm
 
+    size_pool(tvm.get_global_func, threads, "TVM's thread pool", stacklevel=3)
+    _configured.threads = threads
+
+
+def size_pool(function: Callable[[str], Any], threads: int, pool: str, stacklevel: int = 2) -> None:
+    """Make the ``pool`` of the runtime whose functions ``function`` gives by name use ``threads`` threads.
+
+    TVM keeps one pool for each thread that calls it, and a started pool never grows: a smaller pool, started by other
+    TVM code or capped by ``TVM_NUM_THREADS``, is used as it is, with a warning.
+    """
     # Mode 1 prefers the big cores of a processor that has several kinds.
-    tvm.get_global_func("runtime.config_threadpool")(1, threads)
-    used = tvm.get_global_func("runtime.NumThreads")()
+    function("runtime.config_threadpool")(1, threads)
+    used = function("runtime.NumThreads")()
     if used != threads:
         warnings.warn(
-            f"TVM's thread pool has {used} threads, {threads} were asked for: set TVM_NUM_THREADS={threads}",
-            stacklevel=2,
+            f"{pool} has {used} threads, {threads} were asked for: set TVM_NUM_THREADS={threads}",
+            stacklevel=stacklevel + 1,
         )
-    _configured.threads = threads

@@ -51,6 +51,15 @@ def test_written_artifact_is_read_back(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [artifact.MANIFEST, artifact.LIBRARY]
 
 
+def test_c_library_is_part_of_the_artifact(tmp_path: Path, library: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "example.c").write_text("int main(void);")
+    artifact.write(tmp_path / "build", MANIFEST, library, tmp_path / "c")
+    assert (tmp_path / "build" / "c" / "example.c").read_text() == "int main(void);"
+    artifact.write(tmp_path / "build", MANIFEST, library)
+    assert not (tmp_path / "build" / "c").exists()
+
+
 def test_parents_are_made(tmp_path: Path, library: Path) -> None:
     artifact.write(tmp_path / "a" / "b", MANIFEST, library)
     assert artifact.read(tmp_path / "a" / "b") == MANIFEST

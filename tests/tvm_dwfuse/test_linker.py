@@ -10,10 +10,11 @@ from tvm_dwfuse import DwfuseError, linker
 
 @pytest.fixture(autouse=True)
 def no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("CC", "CXX"):
+    for name in ("CC", "CXX", "AARCH64_CC", "AARCH64_CXX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
 
 
 def executable(path: Path, text: str) -> Path:
@@ -47,3 +48,28 @@ def test_failure_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("CXX", "/no/such/compiler")
     with pytest.raises(DwfuseError, match="/no/such/compiler: cannot be run to link with"):
         linker.link(str(tmp_path / "out.so"), [])
+
+
+def test_a_cross_compiler_is_another_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    executable(tmp_path / "g++", "")
+    monkeypatch.setenv("CXX", "clang++")
+    with pytest.raises(DwfuseError, match=r"no cross compiler found .*apt-get install gcc-aarch64-linux-gnu"):
+        linker.command("aarch64")
+    assert linker.command("x86_64") == ["clang++"]
+
+
+def test_order_of_cross_compilers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "ziglang" else None)
+    assert linker.command("aarch64") == [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu"]
+    for name in ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"):
+        path = executable(tmp_path / name, "")
+        assert linker.command("aarch64") == [str(path)]
+    for name in ("AARCH64_CC", "AARCH64_CXX"):
+        monkeypatch.setenv(name, f"ccache {name}")
+        assert linker.command("aarch64") == ["ccache", name]
+
+
+def test_failure_of_a_cross_compiler_names_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AARCH64_CXX", "/no/such/compiler")
+    with pytest.raises(DwfuseError, match=r"/no/such/compiler: cannot be run .* set AARCH64_CXX to"):
+        linker.link(str(tmp_path / "out.so"), [], arch="aarch64")

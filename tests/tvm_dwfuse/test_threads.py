@@ -34,6 +34,14 @@ def test_number_of_threads_is_checked() -> None:
             threads.check(wrong)
 
 
+def test_number_of_threads_elsewhere_is_not_bounded_by_this_machine() -> None:
+    assert threads.check_elsewhere(None) == 1
+    assert [threads.check_elsewhere(count) for count in (1, 64)] == [1, 64]
+    for wrong in (0, 65):
+        with pytest.raises(DwfuseError, match=f"{wrong} asked for, but code for another machine can use 1 to 64"):
+            threads.check_elsewhere(wrong)
+
+
 def test_pool_follows_each_network() -> None:
     cores = threads.available()
     assert pool_sizes([1, cores, 1, cores]) == [1, cores, 1, cores]

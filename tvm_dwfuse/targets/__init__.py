@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from .armv8 import ARMV8_TARGETS
 from .cpu import CpuTarget, host_target
 from .gap8 import CLUSTER_TARGETS, ClusterTarget
 
-__all__ = ["CLUSTER_TARGETS", "ClusterTarget", "CpuTarget", "get_cpu", "get_target", "host_target", "target_names"]
+__all__ = [
+    "ARMV8_TARGETS",
+    "CLUSTER_TARGETS",
+    "ClusterTarget",
+    "CpuTarget",
+    "get_cpu",
+    "get_target",
+    "host_target",
+    "target_names",
+]
 
 
 def target_names() -> list[str]:
     """Names that :func:`get_target` knows."""
-    return ["host", *CLUSTER_TARGETS]
+    return ["host", *ARMV8_TARGETS, *CLUSTER_TARGETS]
 
 
 def get_target(name: str = "host") -> CpuTarget | ClusterTarget:
@@ -23,6 +33,8 @@ def get_target(name: str = "host") -> CpuTarget | ClusterTarget:
 
     if name in CLUSTER_TARGETS:
         return CLUSTER_TARGETS[name]
+    if name in ARMV8_TARGETS:
+        return ARMV8_TARGETS[name]
     if name != "host":
         raise DwfuseError(f"unknown target {name!r}; known targets: {', '.join(target_names())}")
     return host_target()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +19,9 @@ class CpuTarget:
     32 of 16, AVX2 16 of 8, SSE 16 of 4 (Intel SDM vol. 1, ch. 10, 14, 15), Armv8 Advanced SIMD 32 of 4 (Arm ARM B1.2).
     ``half_vectors_are_cheap`` says that an operation on half a vector takes half the time of one on a whole: so on
     Zen 4, which works 512-bit vectors off in two halves (AMD Software Optimization Guide for Zen 4, section 2.11).
-    ``l1_bytes`` and ``l2_bytes`` are data caches private to one core.
+    ``l1_bytes`` and ``l2_bytes`` are the data caches of one core; of a cache that cores share, its part.
+    ``triple`` is LLVM's name of a platform to cross-compile for, such as "aarch64-linux-gnu"; "" is this machine's.
+    ``mattr`` are features of the CPU that LLVM shall use or leave alone all the same, such as "-sve".
     """
 
     name: str
@@ -29,10 +32,24 @@ class CpuTarget:
     l1_bytes: int = 32 * 1024
     l2_bytes: int = 1024 * 1024
     half_vectors_are_cheap: bool = False
+    triple: str = ""
+    mattr: tuple[str, ...] = ()
+
+    @property
+    def arch(self) -> str:
+        """The architecture as :func:`platform.machine` calls it, such as "x86_64" or "aarch64"."""
+        return self.triple.partition("-")[0] or platform.machine()
+
+    @property
+    def fma_by_lane(self) -> bool:
+        """Whether a multiply-add takes one lane of a vector as its factor (Arm ARM C7.2, FMLA by element)."""
+        return self.arch == "aarch64"
 
     def tvm_target(self) -> tvm.target.Target:
         """The TVM target that LLVM generates code for."""
-        return tvm.target.Target({"kind": "llvm", "mcpu": self.mcpu, "num-cores": self.cores})
+        options = {"mtriple": self.triple, "mattr": list(self.mattr)}
+        given = {name: value for name, value in options.items() if value}
+        return tvm.target.Target({"kind": "llvm", **given, "mcpu": self.mcpu, "num-cores": self.cores})
 
 
 _VECTOR_EXTENSIONS = (  # (LLVM feature, lanes, registers), best first
