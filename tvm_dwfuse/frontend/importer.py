@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
+import os
+import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +15,7 @@ from pathlib import Path
 import onnx
 import onnx.inliner
 import tvm
+from tvm import relax, tirx
 from tvm.relax.frontend.onnx import from_onnx
 
 from ..errors import DwfuseError
@@ -60,7 +65,48 @@ def _convert(graph: Graph) -> tvm.IRModule:
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return from_onnx(graph.to_model(), keep_params_in_input=False, sanitize_input_names=False)
+            module = from_onnx(graph.to_model(), keep_params_in_input=False, sanitize_input_names=False)
         except Exception as error:  # TVM raises what its operators raise, from AssertionError to InternalError
+            _clear_quietly(error)
             context = first_line(printed.getvalue()).split(", with inputs")[0] or "TVM's importer"
             raise DwfuseError(f"{graph.label}: {context}: {first_line(str(error))}") from error
+    _check_sizes(module, graph.label)
+    return module
+
+
+def _clear_quietly(error: Exception) -> None:
+    """Let go of what the failed import holds: TVM's C++ side writes a warning to stderr when that is collected."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _check_sizes(module: tvm.IRModule, label: str) -> None:
+    """Refuse a convolution or pooling whose window, dilated, does not fit its padded input.
+
+    Raises:
+        DwfuseError: an output would have no pixels.
+    """
+
+    empty: list[tuple[str, list[int]]] = []
+
+    def check(expr: relax.Expr) -> None:
+        if not isinstance(expr, relax.Call) or not getattr(expr.op, "name", "").startswith("relax.nn."):
+            return
+        dims = getattr(getattr(expr.ty, "shape", None), "values", ())
+        sizes = [int(dim) for dim in dims if isinstance(dim, tirx.IntImm)]
+        if min(sizes, default=1) < 1:
+            empty.append((expr.op.name.removeprefix("relax.nn."), sizes))
+
+    relax.analysis.post_order_visit(module["main"], check)
+    for operator, sizes in empty:
+        raise DwfuseError(
+            f"{label}: {operator}: its output would be {sizes}; the kernel, dilated, must fit the padded input"
+        )

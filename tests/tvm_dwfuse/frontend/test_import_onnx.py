@@ -172,11 +172,26 @@ def test_indices_of_a_maximum_are_refused() -> None:
     assert "(MaxPool): the indices of a maximum are not supported" in error_of(net.model(y))
 
 
-def test_failure_inside_of_tvm_is_one_line() -> None:
+def test_failure_inside_of_tvm_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     net = OnnxNet(17)
     pads = net.node("Cast", net.input(4), to=TensorProto.INT64)
     message = error_of(net.model(net.node("Pad", net.input(3, 4), pads)))
     assert message == "ONNX model: Error converting operator Pad: Dynamic pads are not supported yet."
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dilated_kernel_that_does_not_fit_is_refused() -> None:
+    net = OnnxNet(17)
+    y = net.node("Conv", net.input(1, 4, 4, 4), net.weight(4, 1, 3, 3), group=4, dilations=[3, 3])
+    message = error_of(net.model(y))
+    assert message.startswith("ONNX model: conv2d: its output would be [1, 4, -2, -2]; the kernel, dilated, must fit")
+
+
+def test_groups_that_do_not_divide_are_refused() -> None:
+    net = OnnxNet(17)
+    y = net.node("Conv", net.input(1, 6, 8, 8), net.weight(6, 1, 3, 3), group=4)
+    assert "the data channel size is" in error_of(net.model(y))
 
 
 def test_nan_weight_is_a_warning_that_names_it() -> None:
@@ -190,7 +205,6 @@ def test_nan_weight_is_a_warning_that_names_it() -> None:
 
 
 def test_sound_model_prints_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    gc.collect()  # imports that failed in other tests leave block builders, which complain when they are collected
     capfd.readouterr()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
