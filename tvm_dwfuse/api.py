@@ -211,7 +211,10 @@ def _lower(module: tvm.IRModule, machine: CpuTarget, threads: int, fuse: bool, v
 def _build(lowered: tvm.IRModule, machine: CpuTarget) -> Any:
     import tvm
 
-    return tvm.compile(lowered, machine.tvm_target(), relax_pipeline=tvm.relax.pipeline.default_build_pipeline())
+    from .pipeline import code_settings
+
+    with code_settings():
+        return tvm.compile(lowered, machine.tvm_target(), relax_pipeline=tvm.relax.pipeline.default_build_pipeline())
 
 
 def _check_compilers(machine: CpuTarget, c_library: bool) -> None:
@@ -225,9 +228,11 @@ def _check_compilers(machine: CpuTarget, c_library: bool) -> None:
 
 def _write_c_library(lowered: tvm.IRModule, manifest: Manifest, machine: CpuTarget, folder: Path) -> None:
     from .codegen_c import write_c_library
+    from .pipeline import code_settings
 
     folder.mkdir()
-    write_c_library(lowered, manifest, machine, folder)
+    with code_settings():
+        write_c_library(lowered, manifest, machine, folder)
 
 
 def _explain_blocks(module: tvm.IRModule) -> list[ExplainedBlock]:

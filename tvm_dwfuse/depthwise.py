@@ -22,11 +22,13 @@ class DepthwiseKernel:
 
         from schedules.depthwise import build_depthwise
 
+        from .pipeline import code_settings
         from .targets import get_cpu
 
         machine = get_cpu("host")
         func = build_depthwise(procedure, conv, machine, threads, bias).with_attr("global_symbol", "main")
-        self._main = tvm.compile(tvm.IRModule({"main": func}), target=machine.tvm_target())["main"]
+        with code_settings():
+            self._main = tvm.compile(tvm.IRModule({"main": func}), target=machine.tvm_target())["main"]
         self._tensor = tvm.runtime.tensor
         self._threads = threads
         self.procedure = procedure

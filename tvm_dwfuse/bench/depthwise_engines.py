@@ -80,6 +80,7 @@ class DwfuseServer:
         import tvm
 
         from schedules.depthwise import build_depthwise
+        from tvm_dwfuse.pipeline import code_settings
         from tvm_dwfuse.targets import get_cpu
 
         machine = get_cpu("host")
@@ -87,8 +88,7 @@ class DwfuseServer:
             conv = replace(case.conv, layout=layout)
             function = build_depthwise(case.procedure, conv, machine, case.threads)
             module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-            # TVM's search for common subexpressions takes longer than all else, and LLVM makes another one.
-            with tvm.transform.PassContext(config={"tirx.disable_cse_tir": True}):
+            with code_settings():
                 # To ask for the function makes LLVM write its machine code.
                 self._kernels[engine, case] = tvm.compile(module, machine.tvm_target())["main"]
 
