@@ -58,7 +58,10 @@ def statements(block: Block, knobs: Knobs, params: Sequence[tirx.Buffer], flat: 
 
     kind = ForKind.PARALLEL if shared else ForKind.SERIAL
     written = [loop(block.batch * steps, kind, whole_step, "step")]
+
+    def last_step(image: Expr) -> tirx.Stmt:
+        return step(rest, image, int64(0), int64(steps * depth), threads > 1)
+
     if rest:
-        last = lambda image: step(rest, image, int64(0), int64(steps * depth), threads > 1)  # noqa: E731
-        written.append(loop(block.batch, ForKind.SERIAL, last, "image"))
+        written.append(loop(block.batch, ForKind.SERIAL, last_step, "image"))
     return sequence(written)

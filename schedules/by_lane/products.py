@@ -140,9 +140,12 @@ class _ProductTile:
         statements = [self._block(int64(0), starts=True)]
         if head > 1:
             statements.append(self._blocks(int64(1), min(head, blocks) - 1))
+
+        def unrolled_blocks(i: Expr) -> tirx.Stmt:
+            return self._blocks(int64(head) + i * int64(unrolled), unrolled)
+
         if blocks > head:
-            body = lambda i: self._blocks(int64(head) + i * int64(unrolled), unrolled)  # noqa: E731
-            statements.append(loop((blocks - head) // unrolled, ForKind.SERIAL, body, "k"))
+            statements.append(loop((blocks - head) // unrolled, ForKind.SERIAL, unrolled_blocks, "k"))
         return statements
 
     def _blocks(self, first: Expr, count: int) -> tirx.Stmt:

@@ -177,7 +177,7 @@ def test_a_float_model_is_told_how_to_be_quantized(make_onnx: MakeOnnx, here: Pa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--target", "gap9"], "unknown target 'gap9'; known targets: host, gap8, pulp-open"),
+        (["--target", "gap9"], "unknown target 'gap9'; known targets: host, cortex-a53"),
         (["--target", "gap8", "--objective", "beauty"], "unknown objective 'beauty'; known: latency, traffic"),
         (["--target", "gap8", "--variant", "dwpw_fast"], "unknown variant 'dwpw_fast'"),
         (["--target", "gap8", "--variant", "pwdwpw_hwc_hwc_hwc_rows", "--l1", "1500"], "L1"),
@@ -242,7 +242,7 @@ def test_options_of_the_other_kind_of_artifact(built: Path, here: Path, make_onn
     assert "--profile: no option of a build" in fail("explain", built, "--profile")
     np.save("x.npy", examples(1))
     succeed("compile", make_onnx(), "-o", "host", "--threads", 1)
-    assert "--runner: no option of host" in fail(
+    assert "--runner: no option of a CPU's artifact" in fail(
         "run", "host", "--input", "x.npy", "--output", "y.npy", "--runner", "host"
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tvm import te, tirx
 from tvm.ir import Expr as PrimExpr
+from tvm_ffi import ObjectConvertible
 
 
 def relu(x: PrimExpr) -> PrimExpr:
@@ -31,8 +32,14 @@ def hardswish(x: PrimExpr) -> PrimExpr:
 
 def _let(value: PrimExpr, body: Callable[[PrimExpr], PrimExpr]) -> PrimExpr:
     """``body(value)`` with ``value`` evaluated once: expressions are trees, and reuse would double them."""
+    value = _expression(value)
     var = tirx.Var("v", value.ty)
     return tirx.Let(var, value, body(var))
+
+
+def _expression(value: PrimExpr) -> PrimExpr:
+    """``value`` itself; an element of a ``te`` tensor becomes an expression, which has a type."""
+    return value.asobject() if isinstance(value, ObjectConvertible) else value
 
 
 def _with_lanes(dtype: str, x: PrimExpr) -> str:
@@ -45,6 +52,8 @@ def exp(x: PrimExpr) -> PrimExpr:
 
     The split of ln 2 and the coefficients are those of Cephes' ``expf`` (Moshier, netlib).
     """
+
+    x = _expression(x)
 
     def power_of_two(n: PrimExpr) -> PrimExpr:
         return tirx.reinterpret(x.ty, (n.astype(_with_lanes("int32", x)) + 127) << 23)

@@ -102,8 +102,8 @@ def _ceil_div(a: int, b: int) -> int:
 def _reader(tensor: te.Tensor, layout: Layout) -> Read:
     """Access to a tensor by (n, h, w, c), whatever its layout."""
     if layout == "NHWC":
-        return lambda n, h, w, c: tensor[n, h, w, c].asobject()
-    return lambda n, h, w, c: tensor[n, c, h, w].asobject()
+        return lambda n, h, w, c: tensor[n, h, w, c]
+    return lambda n, h, w, c: tensor[n, c, h, w]
 
 
 def _compute(shape: Sequence[int], layout: Layout, body: Read, name: str) -> te.Tensor:
