@@ -41,7 +41,7 @@ class Effort:
 
 
 #: For a run of less than a minute.
-QUICK_EFFORT = Effort(rounds=4, burst_seconds=0.003, engine_seconds=0.1)
+QUICK_EFFORT = Effort(rounds=3, burst_seconds=0.002, engine_seconds=0.05)
 
 #: Called with what is going on, the steps done and the steps there are.
 Progress = Callable[[str, int, int], None]
