@@ -52,7 +52,7 @@ class Window:
     def load(self, offset: int, lanes: int) -> Expr:
         """``lanes`` elements from ``offset`` on."""
         buffer, index = self._locate(offset)
-        return tirx.BufferLoad(buffer, [ramp(index, lanes)])
+        return vector_at(buffer, index, lanes)
 
     def store(self, offset: int, lanes: int, value: Expr) -> tirx.Stmt:
         """Write ``lanes`` elements from ``offset`` on."""
@@ -68,17 +68,27 @@ class Window:
         return self._views[start], int64(offset - start)
 
     def _view(self, start: int) -> tirx.Buffer:
-        address = tirx.address_of(tirx.BufferLoad(self._flat, [self._base + int64(start)]))
-        barrier = tirx.call_llvm_pure_intrin(address.ty, "llvm.launder.invariant.group", address)
-        pointer = bind(self.statements, barrier, f"{self._flat.name}_{start}")
-        view = tirx.decl_buffer(self._flat.shape, "float32", f"{self._flat.name}_{start}", data=pointer, layout=None)
-        self.statements.append(tirx.DeclBuffer(view, data=pointer))
+        view, statements = behind_barrier(self._flat, self._base + int64(start), f"{self._flat.name}_{start}")
+        self.statements += statements
         return view
 
 
-def load(flat: tirx.Buffer, base: Expr, first: int, lanes: int) -> Expr:
-    """``flat[base + first : base + first + lanes]``."""
-    return tirx.BufferLoad(flat, [ramp(base + int64(first), lanes)])
+def vector_at(flat: tirx.Buffer, at: Expr, lanes: int) -> Expr:
+    """``flat[at : at + lanes]``."""
+    return tirx.BufferLoad(flat, [ramp(at, lanes)])
+
+
+def behind_barrier(flat: tirx.Buffer, first: Expr, name: str) -> tuple[tirx.Buffer, list[tirx.Stmt]]:
+    """A view of ``flat`` from ``first`` on whose origin LLVM cannot see, and the statements that declare it.
+
+    The barrier costs no instruction. ``flat`` must be a parameter that is only read or only written: TVM tells LLVM
+    that it and its view do not meet.
+    """
+    address = tirx.address_of(tirx.BufferLoad(flat, [first]))
+    pointer = tirx.Var(name, address.ty)
+    barrier = tirx.call_llvm_pure_intrin(address.ty, "llvm.launder.invariant.group", address)
+    view = tirx.decl_buffer(flat.shape, "float32", name, data=pointer, layout=None)
+    return view, [tirx.Bind(pointer, barrier), tirx.DeclBuffer(view, data=pointer)]
 
 
 def shuffle(vectors: Sequence[Expr], lanes: Sequence[int]) -> Expr:

@@ -22,6 +22,7 @@ from tvm_dwfuse.targets import CpuTarget
 
 from .analysis import inline_into_outputs, is_worth_threads, leaf_blocks, schedule_of
 from .index_maps import copied_from
+from .lanes import ramp, vector_at
 from .loops import FlatViews, int64, nest, sequence, with_statements
 
 #: Longest last axis that is unrolled; a longer one is first cut in pieces.
@@ -139,7 +140,7 @@ class _Emitter:
         out = self._flat.of(move.out)
         for first, lanes in _windows(tile * move.shape[-1], self._lanes):
             value = self._gather(move, np.arange(first, first + lanes), at)
-            yield BufferStore(out, value, [_ramp(start + first, lanes)])
+            yield BufferStore(out, value, [ramp(start + first, lanes)])
 
     def _gather(self, move: Move, elements: np.ndarray, at: list[Expr]) -> Expr:
         """The vector of these elements of a tile: as few loads as cover them, then a shuffle."""
@@ -178,7 +179,7 @@ class _Emitter:
 
     def _read(self, move: Move, load: _Load, at: list[Expr]) -> Expr:
         source = self._flat.of(move.sources[load.which])
-        return tirx.BufferLoad(source, [_ramp(_dot(at, load.strides) + load.first, load.width)])
+        return vector_at(source, _dot(at, load.strides) + load.first, load.width)
 
 
 def _windows(size: int, lanes: int) -> Iterator[tuple[int, int]]:
@@ -209,7 +210,3 @@ def _dot(index: list[Expr], pitch: Sequence[int]) -> Expr:
     for i, step in zip(index, pitch, strict=True):
         total = total + i * int64(step)
     return total
-
-
-def _ramp(first: Expr, lanes: int) -> Expr:
-    return first if lanes == 1 else tirx.Ramp(first, int64(1), lanes)

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 from tvm import tirx
 from tvm.ir import Expr
-from tvm.tirx import ForKind, IfThenElse
+from tvm.tirx import ForKind
 
 from tvm_dwfuse.kernels.depthwise import Depthwise
 
+from ..depthwise_forward import axes
 from ..direct.axis import Axis, Piece
-from ..direct.gather import Column, Gather, Place, Places, tile_statement
-from ..lanes import zeros
-from ..loops import int64, loop, sequence
-from .packing import Packing, store_square, vector_at
+from ..direct.gather import Column, Gather, Place, Places, pixel, tile_statement
+from ..direct.gather_nhwc import in_piece
+from ..lanes import vector_at, zeros
+from ..loops import bind, int64, loop, sequence
+from .packing import Packing, store_square
 from .stages import Stage
 from .strips import Strips, pieces
 
@@ -35,27 +37,26 @@ class PackedDepthwise:
     packing: Packing
 
     @property
+    def conv(self) -> Depthwise:
+        """The stage's geometry."""
+        conv = self.stage.conv
+        return Depthwise(
+            conv.in_channels, self.height, self.width, conv.kernel, conv.strides, conv.padding, conv.dilation
+        )
+
+    @property
     def rows(self) -> Axis:
         """What each row of the output reads."""
-        conv = self.stage.conv
-        out = conv.out_size(self.height, self.width)[0]
-        return Axis.forward(out, self.height, conv.kernel[0], conv.strides[0], conv.dilation[0], conv.padding[0])
+        return axes(self.conv)[0]
 
     @property
     def columns(self) -> Axis:
         """What each column of the output reads."""
-        conv = self.stage.conv
-        out = conv.out_size(self.height, self.width)[1]
-        return Axis.forward(out, self.width, conv.kernel[1], conv.strides[1], conv.dilation[1], conv.padding[1])
+        return axes(self.conv)[1]
 
     def step(self, tiles: Sequence[Piece], number: Expr, row_place: RowPlace, parallel: bool = False) -> tirx.Stmt:
         """The rows of tile ``number``, counted through ``tiles``, which all have the same number of rows."""
-        first, *rest = tiles
-        here = self._rows(first, number if first.count > 1 else int64(0), row_place, parallel)
-        if not rest:
-            return here
-        there = self.step(rest, number - int64(first.count), row_place, parallel)
-        return IfThenElse(number < int64(first.count), here, there)
+        return in_piece(tiles, number, lambda piece, at: self._rows(piece, at, row_place, parallel))
 
     def _rows(self, rows: Piece, number: Expr, row_place: RowPlace, parallel: bool) -> tirx.Stmt:
         """Channels outermost: the taps of a vector of channels then stay in registers for all columns."""
@@ -77,7 +78,7 @@ class PackedDepthwise:
 
         def tile(block: Expr, piece: Piece, i: Expr, taps: _Taps) -> tirx.Stmt:
             place = _PackedPlace(self, strips, rows, piece, (source_row, i, block), row_place, taps)
-            group = [_pixel(self.columns, piece.first + column) for column in range(piece.size)]
+            group = [pixel(self.columns, piece.first + column) for column in range(piece.size)]
             return tile_statement(problem, rows, group, place)
 
         problem = self._problem()
@@ -87,11 +88,7 @@ class PackedDepthwise:
         return loop(self.packing.channels // self.packing.lanes, kind, channels, "block")
 
     def _problem(self) -> Gather:
-        conv = self.stage.conv
-        geometry = Depthwise(
-            conv.in_channels, self.height, self.width, conv.kernel, conv.strides, conv.padding, conv.dilation
-        )
-        return Gather(geometry, self.source, self.stage.weight, None, self.packed, self.rows, self.columns)
+        return Gather(self.conv, self.source, self.stage.weight, None, self.packed, self.rows, self.columns)
 
 
 @dataclass(frozen=True)
@@ -113,13 +110,8 @@ def _taps(stage: Stage, block: Expr) -> _Taps:
     ]
     if len(loads) > _HELD_TAPS:
         return _Taps(loads, [])
-    held = [tirx.Var("tap", load.ty) for load in loads]
-    return _Taps(held, [tirx.Bind(var, load) for var, load in zip(held, loads, strict=True)])
-
-
-def _pixel(axis: Axis, out: int) -> Column:
-    reads: tuple[tuple[int, Places], ...] = tuple((tap, (source,)) for tap, source in axis.reads(out))
-    return Column(out, 1, (reads,))
+    statements: list[tirx.Stmt] = []
+    return _Taps([bind(statements, load, "tap") for load in loads], statements)
 
 
 class _PackedPlace(Place):
@@ -153,7 +145,7 @@ class _PackedPlace(Place):
             in_step = self._problem.columns.in_step
             channels = self._problem.packing.channels
             moved = self._tile * int64(self._columns.size * in_step * channels) + self._block * int64(self._lanes)
-            self._row_starts[row] = self._bind(start + moved, "row")
+            self._row_starts[row] = bind(self._bound, start + moved, "row")
         at = self._row_starts[row] + int64(column * self._problem.packing.channels)
         return vector_at(self._problem.source, at, self._lanes)
 
@@ -170,10 +162,9 @@ class _PackedPlace(Place):
         """Keep the value until its group is complete."""
         stage = self._problem.stage
         row -= self._rows.first
-        value = tirx.Var("value", values[0].ty)
-        statements: list[tirx.Stmt] = [
-            tirx.Bind(value, stage.epilogue(values[0], stage.bias, self._block * int64(self._lanes), int64(0)))
-        ]
+        statements: list[tirx.Stmt] = []
+        finished = stage.epilogue(values[0], stage.bias, self._block * int64(self._lanes), int64(0))
+        value = bind(statements, finished, "value")
         strips = self._strips
         strip, group = row // strips.group_rows, (column.first - self._columns.first) // strips.group_columns
         waiting = self._waiting.setdefault((strip, group), {})
@@ -197,8 +188,3 @@ class _PackedPlace(Place):
     @property
     def _lanes(self) -> int:
         return self._problem.packing.lanes
-
-    def _bind(self, value: Expr, name: str) -> Expr:
-        var = tirx.Var(name, value.ty)
-        self._bound.append(tirx.Bind(var, value))
-        return var

@@ -9,7 +9,7 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import BufferStore, ForKind
 
-from ..lanes import ramp, shuffle, zeros
+from ..lanes import shuffle, zeros
 from ..loops import bind, int64, loop, sequence
 from .tiles import PixelTiles
 
@@ -51,11 +51,6 @@ def store_square(flat: tirx.Buffer, at: Expr, pixels: Sequence[Expr | None], lan
     vectors = [zeros(lanes) if pixel is None else pixel for pixel in pixels]
     transposed = [pixel * lanes + channel for channel in range(lanes) for pixel in range(lanes)]
     return BufferStore(flat, shuffle(vectors, transposed), [tirx.Ramp(at, int64(1), lanes * lanes)])
-
-
-def vector_at(flat: tirx.Buffer, at: Expr, lanes: int) -> Expr:
-    """``flat[at : at + lanes]``."""
-    return tirx.BufferLoad(flat, [ramp(at, lanes)])
 
 
 def pack(packing: Packing, packed: tirx.Buffer, tiles: PixelTiles, read: Callable[[Expr, Expr], Expr]) -> tirx.Stmt:

@@ -10,9 +10,10 @@ from tvm.tirx import ForKind
 
 from tvm_dwfuse.blocks import Block
 
+from ..lanes import vector_at
 from ..loops import FlatViews, int64, loop, sequence
 from ..tile import Knobs
-from .packing import Packing, pack, vector_at
+from .packing import Packing, pack
 from .products import ChannelFactors, Factors, registers
 from .stages import Stage, multiply, packed_factors, stages_of
 from .tiles import PixelTiles, flat_tiles

@@ -15,9 +15,9 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import BufferLoad, BufferStore, ForKind
 
-from ..lanes import ramp, shuffle
+from ..lanes import behind_barrier, ramp, shuffle, vector_at
 from ..loops import bind, int64, loop, sequence
-from .packing import Packing, vector_at
+from .packing import Packing
 
 #: Blocks of ``lanes`` steps of k that are unrolled: the three instructions of a loop are then 0.7% of 24 x 16 products.
 #: Short sums unroll half as many: LLVM pairs the loads of straight-line code less well than those of a loop.
@@ -77,30 +77,18 @@ class ChannelFactors(Factors):
 class Weights:
     """Tile ``tile`` of a packed weight of ``channels`` steps of k by ``width`` output channels.
 
-    They are the same for all tiles of pixels, so they are read behind a barrier.
+    They are the same for all tiles of pixels, so they are read behind a barrier: LLVM would take the loads out of the
+    loop over these, to the stack as there are too few registers.
     """
 
     def __init__(self, flat: tirx.Buffer, channels: int, width: int, tile: Expr) -> None:
         self.channels = channels
         self._width = width
-        self._flat, self.statements = behind_barrier(flat, tile * int64(channels * width))
+        self._flat, self.statements = behind_barrier(flat, tile * int64(channels * width), f"{flat.name}_tile")
 
     def vector(self, k: Expr, first: int, lanes: int) -> Expr:
         """The weights of output channels ``first .. first + lanes`` of the tile."""
         return vector_at(self._flat, k * int64(self._width) + int64(first), lanes)
-
-
-def behind_barrier(flat: tirx.Buffer, first: Expr) -> tuple[tirx.Buffer, list[tirx.Stmt]]:
-    """A view of ``flat`` from ``first`` on whose origin LLVM cannot see, and the statements that declare it.
-
-    LLVM takes loads that are the same in every iteration out of a loop, to the stack as there are too few registers.
-    ``flat`` must be a parameter that is only read: TVM tells LLVM that it and its view do not meet.
-    """
-    address = tirx.address_of(BufferLoad(flat, [first]))
-    pointer = tirx.Var(f"{flat.name}_tile", address.ty)
-    barrier = tirx.call_llvm_pure_intrin(address.ty, "llvm.launder.invariant.group", address)
-    view = tirx.decl_buffer(flat.shape, "float32", pointer.name, data=pointer, layout=None)
-    return view, [tirx.Bind(pointer, barrier), tirx.DeclBuffer(view, data=pointer)]
 
 
 class Sink(ABC):

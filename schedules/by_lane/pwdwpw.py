@@ -16,10 +16,11 @@ from tvm.tirx import ForKind, IfThenElse
 
 from tvm_dwfuse.blocks import Block, Conv
 
+from ..lanes import vector_at
 from ..loops import FlatViews, int64, loop, sequence
 from ..tile import Knobs
 from .depthwise import PackedDepthwise
-from .packing import Packing, pack, vector_at
+from .packing import Packing, pack
 from .products import registers
 from .stages import multiply, packed_factors, stages_of
 from .strips import Strips, pieces

@@ -13,11 +13,11 @@ from tvm.tirx import BufferStore, ForKind
 from tvm_dwfuse.blocks import Block, Conv
 from tvm_dwfuse.kernels.activations import APPLY
 
-from ..lanes import ramp
+from ..lanes import behind_barrier, ramp, vector_at
 from ..loops import FlatViews, int64, loop, sequence
 from ..tile import Tile
-from .packing import Packing, vector_at
-from .products import Factors, PackedFactors, Sink, Weights, behind_barrier, product_tile
+from .packing import Packing
+from .products import Factors, PackedFactors, Sink, Weights, product_tile
 from .tiles import PixelTiles
 
 
@@ -134,7 +134,7 @@ class _Outputs(Sink):
         self._bias: tirx.Buffer | None = None
         self.statements = []
         if stage.bias is not None:
-            self._bias, self.statements = behind_barrier(stage.bias, first)
+            self._bias, self.statements = behind_barrier(stage.bias, first, f"{stage.bias.name}_tile")
 
     def store(self, pixel: int, channel: int, sums: Expr) -> list[tirx.Stmt]:
         lanes = self._stage.lanes

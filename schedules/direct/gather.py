@@ -85,6 +85,11 @@ class Column:
     phases: tuple[tuple[tuple[int, Places], ...], ...]
 
 
+def pixel(axis: Axis, out: int) -> Column:
+    """The column of one pixel, where vectors run along its channels."""
+    return Column(out, 1, (tuple((tap, (source,)) for tap, source in axis.reads(out)),))
+
+
 class Place(ABC):
     """Where a tile lies: how its operands are addressed in a layout."""
 
@@ -125,6 +130,7 @@ class _TileWriter:
     def __init__(self, gather: Gather, columns: list[Column], place: Place) -> None:
         self._gather = gather
         self._columns = columns
+        self._users = _users(columns)
         self._place = place
         self._statements: list[tirx.Stmt] = []
         self._sums: dict[tuple[int, int, int], Expr] = {}
@@ -147,7 +153,7 @@ class _TileWriter:
 
     def _row(self, source: int, readers: list[tuple[int, int]]) -> None:
         for part in range(self._gather.sources):
-            for places, users in self._users().items():
+            for places, users in self._users.items():
                 vector = self._bind(self._place.source(source, places, part), "x")
                 for column, phase, tap in users:
                     for out, row_tap in readers:
@@ -155,15 +161,6 @@ class _TileWriter:
         for key, value in self._sums.items():
             if not isinstance(value, tirx.Var):
                 self._sums[key] = self._bind(value, "sum")
-
-    def _users(self) -> dict[Places, list[tuple[int, int, int]]]:
-        """The (column, phase, tap) that use each vector of a source row, leftmost first."""
-        users: dict[Places, list[tuple[int, int, int]]] = {}
-        for c, column in enumerate(self._columns):
-            for p, reads in enumerate(column.phases):
-                for tap, places in reads:
-                    users.setdefault(places, []).append((c, p, tap))
-        return dict(sorted(users.items(), key=lambda item: min(at for at in item[0] if at is not None)))
 
     def _add(self, key: tuple[int, int, int], product: Expr) -> None:
         start = self._sums.get(key, self._place.bias())
@@ -178,3 +175,13 @@ class _TileWriter:
 
     def _bind(self, value: Expr, name: str) -> Expr:
         return bind(self._statements, value, name)
+
+
+def _users(columns: list[Column]) -> dict[Places, list[tuple[int, int, int]]]:
+    """The (column, phase, tap) that use each vector of a source row, leftmost first."""
+    users: dict[Places, list[tuple[int, int, int]]] = {}
+    for c, column in enumerate(columns):
+        for p, reads in enumerate(column.phases):
+            for tap, places in reads:
+                users.setdefault(places, []).append((c, p, tap))
+    return dict(sorted(users.items(), key=lambda item: min(at for at in item[0] if at is not None)))

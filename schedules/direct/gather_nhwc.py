@@ -10,10 +10,10 @@ from tvm.tirx import For, ForKind, IfThenElse
 
 from tvm_dwfuse.kernels.activations import APPLY
 
-from ..lanes import Window, broadcast, ramp, shuffle, zeros
+from ..lanes import Window, broadcast, shuffle, vector_at, zeros
 from ..loops import bind, int64, loop, nest, sequence
-from .axis import Axis, Piece, cover
-from .gather import Column, Gather, GatherTile, Place, Places, tile_statement
+from .axis import Piece, cover
+from .gather import Column, Gather, GatherTile, Place, Places, pixel, tile_statement
 
 #: Channels that share a cache line: threads that write different lines do not disturb each other.
 _LINE = 16
@@ -35,7 +35,7 @@ def pixel_loops(problem: Gather, tile: GatherTile, threads: int) -> tirx.Stmt:
 
     def task(index: list[Expr]) -> tirx.Stmt:
         image, row, chunk = index
-        return _in_piece(rows, row, lambda piece, row_tile: columns(piece, image, row_tile, chunk))
+        return in_piece(rows, row, lambda piece, row_tile: columns(piece, image, row_tile, chunk))
 
     def all_rows(index: list[Expr]) -> tirx.Stmt:
         def piece_rows(piece: Piece) -> tirx.Stmt:
@@ -84,13 +84,13 @@ class _ChannelVectors:
         return For(var, int64(0), extent, ForKind.SERIAL, body(begin + var))
 
 
-def _in_piece(pieces: Sequence[Piece], tile: Expr, body: Callable[[Piece, Expr], tirx.Stmt]) -> tirx.Stmt:
+def in_piece(pieces: Sequence[Piece], tile: Expr, body: Callable[[Piece, Expr], tirx.Stmt]) -> tirx.Stmt:
     """``body`` of the piece that the tile with this number is part of, and its number inside it."""
     first, *rest = pieces
-    if not rest:
-        return body(first, tile)
     here = body(first, tile if first.count > 1 else int64(0))
-    return IfThenElse(tile < int64(first.count), here, _in_piece(rest, tile - int64(first.count), body))
+    if not rest:
+        return here
+    return IfThenElse(tile < int64(first.count), here, in_piece(rest, tile - int64(first.count), body))
 
 
 def _columns(
@@ -99,7 +99,7 @@ def _columns(
     image, row_tile, chunk = at
 
     def piece(columns: Piece) -> tirx.Stmt:
-        group = [_pixel(problem.columns, columns.first + i) for i in range(columns.size)]
+        group = [pixel(problem.columns, columns.first + i) for i in range(columns.size)]
 
         def one(column_tile: Expr, vector: Expr) -> tirx.Stmt:
             place = _PixelPlace(problem, vectors, rows, columns, (image, row_tile, column_tile, vector))
@@ -111,11 +111,6 @@ def _columns(
         return loop(columns.count, ForKind.SERIAL, channels, "column_tile")
 
     return sequence([piece(columns) for columns in cover(problem.columns, tile.columns)])
-
-
-def _pixel(axis: Axis, out: int) -> Column:
-    reads: tuple[tuple[int, Places], ...] = tuple((tap, (source,)) for tap, source in axis.reads(out))
-    return Column(out, 1, (reads,))
 
 
 class _PixelPlace(Place):
@@ -152,7 +147,7 @@ class _PixelPlace(Place):
 
         self._bias: Expr | None = None
         if problem.bias is not None:
-            self._bias = bind(self._bound, self._load(problem.bias, self._channel, self._lanes * repeat), "bias")
+            self._bias = bind(self._bound, vector_at(problem.bias, self._channel, self._lanes * repeat), "bias")
         self._residual = Window(problem.residual, out_at, unit) if problem.residual is not None else None
 
     def statements(self) -> list[tirx.Stmt]:
@@ -178,9 +173,9 @@ class _PixelPlace(Place):
         return zeros(self._lanes * self._problem.repeat)
 
     def store(self, row: int, column: Column, values: list[Expr]) -> list[tirx.Stmt]:
-        pixel = row * self._problem.columns.outputs + column.first
+        number = row * self._problem.columns.outputs + column.first
         lanes = self._lanes * self._problem.repeat
-        first = pixel * self._problem.out_channels
+        first = number * self._problem.out_channels
         statements: list[tirx.Stmt] = []
         value = values[0]
         for step in self._problem.epilogue:
@@ -200,11 +195,8 @@ class _PixelPlace(Place):
     def _load_weight(self, tap: int, part: int) -> Expr:
         first = self._channel + int64(tap * self._problem.conv.out_channels)
         repeat, sources = self._problem.repeat, self._problem.sources
-        vector = self._load(self._problem.weight, first, self._lanes * repeat * sources)
+        vector = vector_at(self._problem.weight, first, self._lanes * repeat * sources)
         return vector if repeat > 1 else every(sources, part, vector, self._lanes)
-
-    def _load(self, flat: tirx.Buffer, first: Expr, lanes: int) -> Expr:
-        return tirx.BufferLoad(flat, [ramp(first, lanes)])
 
 
 def every(step: int, first: int, vector: Expr, lanes: int) -> Expr:
