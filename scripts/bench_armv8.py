@@ -20,7 +20,8 @@ from tvm_dwfuse.armv8.report import Armv8Report
 from tvm_dwfuse.armv8.tools import arm_core
 from tvm_dwfuse.bench.machine import describe_machine
 from tvm_dwfuse.cli import told_in_one_line
-from tvm_dwfuse.files import check_writable, write_text
+from tvm_dwfuse.files import check_writable
+from tvm_dwfuse.report import write_report
 
 
 def main(
@@ -44,17 +45,10 @@ def main(
             run_step(report, step)
             bar.advance(task)
             # A whole run is long: what there is so far is worth keeping.
-            _write(report, json_file, markdown)
+            write_report(report, json_file, markdown)
     typer.echo(report.to_text())
     if report.failures:
         raise typer.Exit(1)
-
-
-def _write(report: Armv8Report, json_file: Path | None, markdown: Path | None) -> None:
-    if json_file:
-        write_text(json_file, report.to_json())
-    if markdown:
-        write_text(markdown, report.to_text(markdown=True) + "\n")
 
 
 if __name__ == "__main__":

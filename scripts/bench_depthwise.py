@@ -22,7 +22,8 @@ from tvm_dwfuse.bench.depthwise_report import DepthwiseReport
 from tvm_dwfuse.bench.depthwise_run import QUICK_EFFORT, Effort, list_cases, measure, missing_peers
 from tvm_dwfuse.bench.machine import describe_machine
 from tvm_dwfuse.cli import told_in_one_line
-from tvm_dwfuse.files import check_writable, parse_names, write_text
+from tvm_dwfuse.files import check_writable, parse_names
+from tvm_dwfuse.report import write_report
 from tvm_dwfuse.threads import available, check
 
 
@@ -52,10 +53,7 @@ def main(
             lambda text, done, total: bar.update(task, description=text, completed=done, total=total),
         ):
             report.rows += rows
-    if json_file:
-        write_text(json_file, report.to_json())
-    if markdown:
-        write_text(markdown, report.to_text(markdown=True) + "\n")
+    write_report(report, json_file, markdown)
     typer.echo(report.to_text())
 
 

@@ -20,7 +20,8 @@ from tvm_dwfuse.bench.blocks import measure_blocks
 from tvm_dwfuse.bench.machine import describe_machine
 from tvm_dwfuse.bench.suite import HostReport, benchmark_zoo, measure_build
 from tvm_dwfuse.cli import told_in_one_line
-from tvm_dwfuse.files import check_writable, parse_names, write_text
+from tvm_dwfuse.files import check_writable, parse_names
+from tvm_dwfuse.report import write_report
 from tvm_dwfuse.threads import available, check
 
 MODELS = (
@@ -72,10 +73,10 @@ def main(
                     report.failures.append(f"{label}: {error}")
                     continue
                 console.print(report.results[-1].to_text(), markup=False, highlight=False)
-                _write(report, json_file, markdown)
+                write_report(report, json_file, markdown)
             status.update(f"{name}: compiling and loading")
             _measure_rest(report, name)
-    _write(report, json_file, markdown)
+    write_report(report, json_file, markdown)
     typer.echo(report.to_text())
     if report.failures:
         raise typer.Exit(1)
@@ -98,14 +99,6 @@ def _thread_counts(text: str) -> list[int]:
         return [check(int(word)) for word in text.split(",")]
     except ValueError:
         raise DwfuseError(f"--threads {text}: expected numbers divided by commas") from None
-
-
-def _write(report: HostReport, json_file: Path | None, markdown: Path | None) -> None:
-    """Write what there is so far: a run over the whole zoo is long."""
-    if json_file:
-        write_text(json_file, report.to_json())
-    if markdown:
-        write_text(markdown, report.to_text(markdown=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,34 @@
-"""Tables as aligned plain text and as Markdown."""
+"""Tables as aligned plain text and as Markdown, and reports made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .files import write_text
+
+
+class Report(Protocol):
+    """What a benchmark found."""
+
+    def to_json(self) -> str:
+        """All of it."""
+
+    def to_text(self, markdown: bool = False) -> str:
+        """Its tables."""
+
+
+def write_report(report: Report, json_file: Path | None, markdown: Path | None) -> None:
+    """Write what there is so far to the files that were asked for.
+
+    Raises:
+        DwfuseError: a file cannot be written.
+    """
+    if json_file:
+        write_text(json_file, report.to_json())
+    if markdown:
+        write_text(markdown, report.to_text(markdown=True) + "\n")
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

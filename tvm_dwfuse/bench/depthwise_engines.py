@@ -73,24 +73,34 @@ class DwfuseServer:
 
     def __init__(self) -> None:
         self._kernels: dict[tuple[str, Case], Callable[..., object]] = {}
+        self._compiled: dict[tuple[Procedure, Depthwise, int], Callable[..., object]] = {}
         self._started: _Started | None = None
 
     def compile(self, case: Case) -> None:
         """Compile the kernels of a case."""
+        for engine, layout in case.ours().items():
+            conv = replace(case.conv, layout=layout)
+            self._kernels[engine, case] = self._kernel(case.procedure, conv, case.threads)
+
+    def _kernel(self, procedure: Procedure, conv: Depthwise, threads: int) -> Callable[..., object]:
+        """The compiled kernel; one for all numbers of threads where there is too little to share."""
         import tvm
 
         from schedules.depthwise import build_depthwise
+        from schedules.tile import PARALLEL_MACS
         from tvm_dwfuse.pipeline import code_settings
         from tvm_dwfuse.targets import get_cpu
 
-        machine = get_cpu("host")
-        for engine, layout in case.ours().items():
-            conv = replace(case.conv, layout=layout)
-            function = build_depthwise(case.procedure, conv, machine, case.threads)
+        threads = threads if conv.macs >= PARALLEL_MACS else 1
+        key = procedure, conv, threads
+        if key not in self._compiled:
+            machine = get_cpu("host")
+            function = build_depthwise(procedure, conv, machine, threads)
             module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
             with code_settings():
                 # To ask for the function makes LLVM write its machine code.
-                self._kernels[engine, case] = tvm.compile(module, machine.tvm_target())["main"]
+                self._compiled[key] = tvm.compile(module, machine.tvm_target())["main"]
+        return self._compiled[key]
 
     def limits(self, threads: int) -> Limits:
         """See :func:`.depthwise_limits.measure_limits`."""
