@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from tvm import tirx
 
 from tvm_dwfuse.blocks import Block, Layout
@@ -11,7 +13,11 @@ from tvm_dwfuse.targets import CpuTarget
 from .depthwise_forward import axes
 from .direct.gather import Gather, GatherTile
 from .direct.kernel import default_tile, flat_function, gather_loops
-from .tile import Knobs, Tile
+from .direct.space import gather_space
+from .tile import Freedom, Knobs, Tile
+
+#: The fields of the procedure's tile by the knobs that stand for them.
+_KNOBS = {"rows0": "rows", "pixels0": "columns", "channels0": "lanes", "lanes0": "lanes"}
 
 
 def computes(block: Block, source: Layout | None) -> bool:
@@ -30,6 +36,19 @@ def default_knobs(block: Block, target: CpuTarget) -> Knobs:
     conv = _geometry(block)
     tile = default_tile(conv, axes(conv), target)
     return Knobs(1, (Tile(tile.rows, tile.columns, tile.lanes, tile.lanes),))
+
+
+def freedom(block: Block, target: CpuTarget) -> Freedom:
+    """Those of the forward procedure's tile; ``channels`` and ``lanes`` are the same here."""
+    conv = _geometry(block)
+    space = gather_space(conv, axes(conv), target)
+    choices = {knob: space.choices[field] for knob, field in _KNOBS.items()}
+
+    def fits(knobs: Knobs) -> bool:
+        (tile,) = knobs.tiles
+        return tile.channels == tile.lanes and space.legal(asdict(_gather_tile(tile, conv, target)))
+
+    return Freedom(choices, fits)
 
 
 def build(block: Block, target: CpuTarget, threads: int, knobs: Knobs) -> tirx.PrimFunc:
@@ -51,9 +70,13 @@ def build(block: Block, target: CpuTarget, threads: int, knobs: Knobs) -> tirx.P
             epilogue=stage.epilogue,
             residual=flat.get("r0"),
         )
-        return gather_loops(problem, target, threads, GatherTile(tile.rows, tile.pixels, tile.lanes))
+        return gather_loops(problem, target, threads, _gather_tile(tile, conv, target))
 
     return flat_function({**operands, "out0": conv.output_shape}, body)
+
+
+def _gather_tile(tile: Tile, conv: Depthwise, target: CpuTarget) -> GatherTile:
+    return GatherTile(tile.rows, tile.pixels, tile.lanes, default_tile(conv, axes(conv), target).ahead)
 
 
 def _geometry(block: Block) -> Depthwise:

@@ -8,34 +8,35 @@ from __future__ import annotations
 
 from tvm import s_tir
 
+from .knobs import rows_are_uneven
 from .stages import StagePlan, place_padding, schedule_stage
+from .tile import BY_RULE, CHANNELS, Knobs
 
 
-def schedule(sch: s_tir.Schedule, plans: list[StagePlan], depth: int, threads: int) -> None:
+def schedule(sch: s_tir.Schedule, plans: list[StagePlan], knobs: Knobs, threads: int) -> None:
     """Steps over rows outermost, in parallel; inside one, the depthwise stage and then the pointwise stage.
 
     Where rows would load the threads unevenly, each stage computes all rows at once, its channels in parallel.
     """
     first, last = plans
-    by_channels = splits_channels(sch, last, threads)
-    step = split_rows(sch, last, row_count(sch, last), 1) if by_channels else split_rows(sch, last, depth, threads)
+    by_channels = splits_channels(sch, last, knobs, threads)
+    step = (
+        split_rows(sch, last, row_count(sch, last), 1) if by_channels else split_rows(sch, last, knobs.depth, threads)
+    )
     schedule_stage(sch, last, parallel_channels=by_channels)
     sch.compute_at(sch.get_sblock(first.out), step, preserve_unit_loops=True)
     schedule_stage(sch, first, parallel_channels=by_channels)
     place_padding(sch, first, step)
 
 
-#: How much longer than the others one thread may work before channels are split in place of rows.
-_UNEVEN = 1.1
-
-
-def splits_channels(sch: s_tir.Schedule, last: StagePlan, threads: int) -> bool:
-    """Whether threads share the channels of a block rather than its rows, because few rows divide unevenly."""
+def splits_channels(sch: s_tir.Schedule, last: StagePlan, knobs: Knobs, threads: int) -> bool:
+    """Whether threads share the channels of a block rather than its rows."""
+    if last.lanes_along_width or threads == 1:
+        return False
+    if knobs.parallel != BY_RULE:
+        return knobs.parallel == CHANNELS
     batch, *_ = sch.get_loops(sch.get_sblock(last.out))
-    rows = row_count(sch, last)
-    images = int(sch.get(batch).extent)
-    busiest = -(-rows // threads) * threads / rows
-    return images % threads != 0 and busiest > _UNEVEN and not last.lanes_along_width
+    return rows_are_uneven(int(sch.get(batch).extent), row_count(sch, last), threads)
 
 
 def row_count(sch: s_tir.Schedule, plan: StagePlan) -> int:

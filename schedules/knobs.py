@@ -5,16 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tvm_dwfuse.blocks import Block, Conv, Layout
+from tvm_dwfuse.kernels.definition import accumulator_layout
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import Variant
 
 from . import by_lane, depthwise_block
 from .stages import MAX_TILE_BYTES
-from .tile import Knobs, Tile
+from .tile import FEW_REGISTERS, Knobs, Tile
 
 #: Share of the private L2 cache that one step's intermediates may fill; the rest is for weights, input and output.
 #: On Zen 4 with 1 MiB of L2 the blocks of MobileNetV1 and V2 were fastest, or as fast, with 30 to 210 kB.
 _CACHE_SHARE = 0.2
+
+#: How much longer than the others one thread may work before threads share channels in place of rows.
+_UNEVEN = 1.1
+
+#: Cycles from a multiply-add to one that adds to its result: 4 on Skylake, Zen and later (uops.info, VFMADD231PS).
+_LATENCY = 4
+
+#: Vectors of channels that a tile of few registers may have.
+_SMALL_VECTORS = (1, 2, 3, 4, 6)
 
 
 def default_knobs(
@@ -33,6 +43,22 @@ def default_knobs(
     if variant is None or variant.traversal == "rows":
         return Knobs(_row_depth(block, target, threads), tiles)
     return _channel_knobs(block, variant, tiles, target)
+
+
+def rows_are_uneven(images: int, rows: int, threads: int) -> bool:
+    """Whether threads that share images and rows would work for different times, because rows are few."""
+    busiest = -(-rows // threads) * threads / rows
+    return images % threads != 0 and busiest > _UNEVEN
+
+
+def can_split_channels(block: Block, variant: Variant | None, source: Layout | None = None) -> bool:
+    """Whether threads can share the channels of each stage, all rows of one before the next."""
+    if variant is None and not (block.stages[0].is_pointwise and not block.prologue):
+        return False
+    if variant is not None and variant.traversal == "channels":
+        return False
+    *_, before, last = stage_layouts(block, variant, source)
+    return accumulator_layout(block.stages[-1], before, last) == "NHWC"
 
 
 def stage_layouts(block: Block, variant: Variant | None, source: Layout | None = None) -> list[Layout]:
@@ -58,7 +84,16 @@ def _tile(stage: Conv, source: Layout, sink: Layout, width: int, target: CpuTarg
 
 
 def _depthwise_tile(stage: Conv, width: int, target: CpuTarget) -> Tile:
-    """One vector of channels by as many pixels as leave registers for a row of taps and the input column."""
+    """One vector of channels by as many pixels as leave registers for a row of taps and the input column.
+
+    Few registers hold no taps, whatever the tile: then two vectors, which use up the cache lines that they touch, by
+    pixels that leave no tail.
+    """
+    if target.registers <= FEW_REGISTERS:
+        lanes = min(target.lanes, stage.out_channels)
+        pixels = _largest_divisor(width, 4)
+        pixels = pixels if pixels > 1 else _largest_divisor(width, 7)
+        return Tile(1, pixels, min(2, -(-stage.out_channels // lanes)) * lanes, lanes)
     room = min(target.registers // 2 - 2, 8)
     lanes = min(target.lanes, stage.out_channels)
     return Tile(1, _best_divisor(width, room), lanes, lanes)
@@ -74,6 +109,8 @@ def _dense_tile(stage: Conv, width: int, target: CpuTarget) -> Tile:
     group_out = stage.out_channels
     if stage.groups > 1:
         return _grouped_tile(group_out // stage.groups, width, target)
+    if target.registers <= FEW_REGISTERS:
+        return _small_tile(group_out, width, target)
     most = min(target.registers - 4, accumulators(target.lanes)) // (1 if target.half_vectors_are_cheap else 2)
     if target.half_vectors_are_cheap and stage.kernel == (1, 1):
         most = 8
@@ -84,10 +121,40 @@ def _dense_tile(stage: Conv, width: int, target: CpuTarget) -> Tile:
     lanes = min(target.lanes, group_out)
     tiles = [Tile(1, pixels, max(1, min(vectors, group_out // lanes)) * lanes, lanes)]
     half = target.lanes // 2
-    three_fit = 3 * (pixels + 1) < target.registers
-    if target.half_vectors_are_cheap and pixels > 4 and three_fit and group_out > target.lanes:
-        tiles.append(Tile(1, pixels, 3 * half, half))
+    narrow = pixels if 3 * (pixels + 1) < target.registers else _best_divisor(width, 8)
+    if target.half_vectors_are_cheap and narrow > 4 and group_out > target.lanes:
+        tiles.append(Tile(1, narrow, 3 * half, half))
     return min(tiles, key=lambda tile: -(-group_out // tile.channels) * tile.channels)
+
+
+def _small_tile(channels: int, width: int, target: CpuTarget) -> Tile:
+    """The tile of few registers that takes the least time for a row of outputs, tails included.
+
+    A step of k lasts as long as its products or its loads, two of either a cycle, and no less than the latency of a
+    product, as the next step adds to the same sums; what is lost besides was measured with AVX2 on Zen 4.
+    """
+    lanes = min(target.lanes, channels)
+
+    def cycles(pixels: int, vectors: int) -> float:
+        return max(pixels * vectors / 2, (pixels + vectors) / 2, _LATENCY + 0.15) + 0.15
+
+    def row(pixels: int, vectors: int) -> float:
+        columns, rest = divmod(width, pixels)
+        tiles, left = divmod(-(-channels // lanes), vectors)
+        return sum(
+            count * (columns * cycles(pixels, size) + (cycles(rest, size) if rest else 0))
+            for count, size in ((tiles, vectors), (1, left))
+            if size
+        )
+
+    fitting = [
+        (pixels, vectors)
+        for vectors in _SMALL_VECTORS
+        for pixels in range(1, min(width, target.registers) + 1)
+        if pixels * vectors + vectors + 1 <= target.registers
+    ]
+    pixels, vectors = min(fitting, key=lambda tile: row(*tile))
+    return Tile(1, pixels, min(vectors, -(-channels // lanes)) * lanes, lanes)
 
 
 def _grouped_tile(group_out: int, width: int, target: CpuTarget) -> Tile:

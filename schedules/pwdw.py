@@ -18,6 +18,7 @@ from tvm_dwfuse.blocks import Block
 from .dwpw import splits_channels
 from .rolling import Ring, mark_ring
 from .stages import StagePlan, place_padding, row_loop, schedule_stage
+from .tile import Knobs
 
 
 def schedule_channels(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], depth: int, threads: int) -> None:
@@ -39,14 +40,14 @@ def schedule_channels(sch: s_tir.Schedule, block: Block, plans: list[StagePlan],
 
 
 def _fit_lanes(plan: StagePlan, depth: int) -> StagePlan:
-    """The plan with whole vectors in a step of ``depth`` channels: across a step's end they would need a predicate."""
-    if depth == plan.conv.out_channels or depth % plan.lanes == 0:
+    """The plan with whole tiles in a step of ``depth`` channels: across a step's end they would need a predicate."""
+    if depth == plan.conv.out_channels or depth % plan.channels == 0:
         return plan
     lanes = max(d for d in range(1, plan.lanes + 1) if depth % d == 0)
     return replace(plan, lanes=lanes, channels=lanes)
 
 
-def schedule_rows(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], depth: int, threads: int) -> None:
+def schedule_rows(sch: s_tir.Schedule, plans: list[StagePlan], knobs: Knobs, threads: int) -> None:
     """Chunks of rows outermost, in parallel, and steps within; inside a step, stage after stage.
 
     Where chunks would load the threads unevenly, each stage computes all rows at once, its channels in parallel.
@@ -55,8 +56,8 @@ def schedule_rows(sch: s_tir.Schedule, block: Block, plans: list[StagePlan], dep
     out = sch.get_sblock(plans[-1].out)
     n, h, w, c = sch.get_loops(out)
     rows = int(sch.get(h).extent)
-    by_channels = splits_channels(sch, plans[-1], threads)
-    depth = rows if by_channels else min(depth, rows)
+    by_channels = splits_channels(sch, plans[-1], knobs, threads)
+    depth = rows if by_channels else min(knobs.depth, rows)
     chunks = min(threads, -(-rows // depth))
     steps = -(-rows // (depth * chunks))
     chunk, step, inner = sch.split(h, [chunks, steps, depth])

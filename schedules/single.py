@@ -8,15 +8,18 @@ from tvm_dwfuse.blocks import Block
 
 from .dwpw import row_count, split_rows, splits_channels
 from .stages import PARTITION, StagePlan, place_padding, schedule_stage
+from .tile import Knobs
 
 
-def schedule(sch: s_tir.Schedule, block: Block, plan: StagePlan, depth: int, threads: int) -> None:
+def schedule(sch: s_tir.Schedule, block: Block, plan: StagePlan, knobs: Knobs, threads: int) -> None:
     """Steps of ``depth`` output rows outermost, in parallel; one register tile at a time inside.
 
     A pointwise stage whose rows would load the threads unevenly runs its channel tiles in parallel instead.
     """
-    by_channels = plan.conv.is_pointwise and not block.prologue and splits_channels(sch, plan, threads)
-    step = split_rows(sch, plan, row_count(sch, plan), 1) if by_channels else split_rows(sch, plan, depth, threads)
+    by_channels = plan.conv.is_pointwise and not block.prologue and splits_channels(sch, plan, knobs, threads)
+    step = (
+        split_rows(sch, plan, row_count(sch, plan), 1) if by_channels else split_rows(sch, plan, knobs.depth, threads)
+    )
     schedule_stage(sch, plan, parallel_channels=by_channels)
     place_padding(sch, plan, step)
     if block.prologue:

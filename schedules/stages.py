@@ -28,7 +28,8 @@ PARTITION = "pragma_loop_partition_hint"
 class StagePlan:
     """One stage as a schedule sees it: ``rows`` x ``pixels`` x ``channels`` outputs are held in registers.
 
-    ``prefetch`` is the position of the stage's weight among the function's parameters, if it is to be prefetched.
+    ``prefetch`` is the position of the stage's weight among the function's parameters, if it is to be prefetched;
+    if it is not, up to ``unroll`` steps of the sum over channels are written out.
     """
 
     index: int
@@ -40,6 +41,7 @@ class StagePlan:
     pixels: int
     channels: int
     prefetch: int | None = None
+    unroll: int = 1
 
     @property
     def out(self) -> str:
@@ -124,9 +126,20 @@ def _tile_along_channels(sch: s_tir.Schedule, plan: StagePlan, parallel_channels
         sch.reorder(rh, rw, k, h, w, cv, cl)
         if plan.prefetch is not None:
             mark_weights(sch, k, plan.prefetch)
+        else:
+            _write_out(sch, k, plan.unroll)
         _into_registers(sch, [h, w, cv], cl)
     tails.peel(sch, rows=[h], columns=[w], channels=[cv, cl])
     sch.decompose_reduction(acc, reduction[0])
+
+
+def _write_out(sch: s_tir.Schedule, loop: s_tir.schedule.LoopRV, most: int) -> None:
+    """Unroll as many iterations, up to ``most``, as divide the loop."""
+    extent = int(sch.get(loop).extent)
+    count = max(d for d in range(1, most + 1) if extent % d == 0)
+    if count > 1:
+        _, inner = sch.split(loop, [None, count])
+        sch.unroll(inner)
 
 
 def row_loop(sch: s_tir.Schedule, out: s_tir.schedule.SBlockRV) -> s_tir.schedule.LoopRV:

@@ -9,6 +9,7 @@ import numpy as np
 from . import threads as pool
 from .errors import DwfuseError
 from .kernels.depthwise import PROCEDURES, Depthwise, Procedure, operand_shapes
+from .space import Point, Space
 
 #: Operands that a kernel writes; they stand last.
 _RESULTS = ("y", "dx", "dw", "db")
@@ -17,7 +18,9 @@ _RESULTS = ("y", "dx", "dw", "db")
 class DepthwiseKernel:
     """One procedure of one depthwise convolution, compiled for this machine; made by :func:`compile_depthwise`."""
 
-    def __init__(self, procedure: Procedure, conv: Depthwise, threads: int, bias: bool) -> None:
+    def __init__(
+        self, procedure: Procedure, conv: Depthwise, threads: int, bias: bool, point: Point | None = None
+    ) -> None:
         import tvm
 
         from schedules.depthwise import build_depthwise
@@ -26,7 +29,7 @@ class DepthwiseKernel:
         from .targets import get_cpu
 
         machine = get_cpu("host")
-        func = build_depthwise(procedure, conv, machine, threads, bias).with_attr("global_symbol", "main")
+        func = build_depthwise(procedure, conv, machine, threads, bias, point).with_attr("global_symbol", "main")
         with code_settings():
             self._main = tvm.compile(tvm.IRModule({"main": func}), target=machine.tvm_target())["main"]
         self._tensor = tvm.runtime.tensor
@@ -51,7 +54,11 @@ class DepthwiseKernel:
 
 
 def compile_depthwise(
-    procedure: Procedure, conv: Depthwise, threads: int | None = None, bias: bool = False
+    procedure: Procedure,
+    conv: Depthwise,
+    threads: int | None = None,
+    bias: bool = False,
+    point: Point | None = None,
 ) -> DepthwiseKernel:
     """Compile a procedure for this machine: x, w [, b] -> y, or dy, w -> dx, or x, dy -> dw [, db].
 
@@ -60,15 +67,33 @@ def compile_depthwise(
         conv: geometry and layout.
         threads: threads that a call may use; None for every core this process may run on.
         bias: whether there is a bias, or its gradient is wanted.
+        point: the register tile, one of :func:`depthwise_space`; None for the default.
 
     Raises:
-        DwfuseError: there is no such procedure or number of threads, or the data gradient is asked for with a bias.
+        DwfuseError: there is no such procedure, number of threads or point, or the data gradient is asked for with a
+            bias.
     """
-    if procedure not in PROCEDURES:
-        raise DwfuseError(f"procedure {procedure!r}: unknown; known: {', '.join(PROCEDURES)}")
+    space = depthwise_space(procedure, conv)
+    if point is not None and not space.contains(point):
+        raise DwfuseError(f"{procedure}: {point} is no point of its space; depthwise_space tells them")
     if bias and procedure == "backward_data":
         raise DwfuseError("backward_data: the gradient of the data does not depend on a bias; leave bias=False")
-    return DepthwiseKernel(procedure, conv, pool.check(threads), bias)
+    return DepthwiseKernel(procedure, conv, pool.check(threads), bias, point)
+
+
+def depthwise_space(procedure: Procedure, conv: Depthwise) -> Space:
+    """What can be chosen about the kernel that :func:`compile_depthwise` makes for this machine.
+
+    Raises:
+        DwfuseError: there is no such procedure.
+    """
+    from schedules.depthwise import tile_space
+
+    from .targets import get_cpu
+
+    if procedure not in PROCEDURES:
+        raise DwfuseError(f"procedure {procedure!r}: unknown; known: {', '.join(PROCEDURES)}")
+    return tile_space(procedure, conv, get_cpu("host"))
 
 
 def _check(procedure: str, expected: dict[str, tuple[int, ...]], operands: Sequence[np.ndarray]) -> None:

@@ -8,5 +8,6 @@ rows) is no primitive, so these functions are written as loops.
 
 from .build import build
 from .knobs import computes, default_knobs
+from .space import check, freedom
 
-__all__ = ["build", "computes", "default_knobs"]
+__all__ = ["build", "check", "computes", "default_knobs", "freedom"]

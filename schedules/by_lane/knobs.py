@@ -11,7 +11,7 @@ from ..tile import Knobs, Tile
 _FAMILIES = (None, "dwpw_hwc_hwc_hwc_rows", "pwdwpw_hwc_hwc_hwc_rows")
 
 #: Share of the L2 cache for the packed activations of a step. All weights are read once a step: the larger the better.
-_CACHE_SHARE = 0.5
+CACHE_SHARE = 0.5
 
 #: Taps that are held in registers while a depthwise stage goes down a column of tiles.
 _SMALL_KERNEL = 9
@@ -54,23 +54,23 @@ def default_knobs(block: Block, target: CpuTarget) -> Knobs:
     (stage,), ((height, width),) = block.stages, sizes
     if block.order == "conv":
         return Knobs(1, (_tile(stage, width, target, _FUSED_GROUPS),))
-    if block.batch * height * width == 1 and not block.prologue:
+    if is_one_pixel(block):
         return Knobs(1, (Tile(1, 1, 8 * target.lanes, target.lanes),))  # loads bound it: enough sums to hide latency
     row = 4 * width * stage.in_channels
-    depth = max(1, min(height, int(_CACHE_SHARE * target.l2_bytes / row)))
+    depth = max(1, min(height, int(CACHE_SHARE * target.l2_bytes / row)))
     return Knobs(depth, (_tile(stage, block.batch * height * width, target),))
 
 
 def _fused_knobs(block: Block, target: CpuTarget) -> Knobs:
     """A step has four rows, the most that a group of pixels has, or a multiple that the cache holds.
 
-    A depthwise tile has all of them: inputs per output are (R + k - 1)(P + k - 1) / (R P). It is four pixels wide where
-    a row at a time can be stored, and less where more rows have to be complete first, or inputs are many: LLVM keeps
-    more alive than is needed, and spills what exceeds the registers.
+    A depthwise tile has all of them, whatever its ``rows``: inputs per output are (R + k - 1)(P + k - 1) / (R P). It is
+    four pixels wide where a row at a time can be stored, and less where more rows have to be complete first, or inputs
+    are many: LLVM keeps more alive than is needed, and spills what exceeds the registers.
     """
     depthwise = next(i for i, stage in enumerate(block.stages) if stage.is_depthwise)
     (rows, width), stage = block.sizes()[depthwise + 1], block.stages[depthwise]
-    room = _CACHE_SHARE * target.l2_bytes / (4 * width * stage.out_channels)
+    room = CACHE_SHARE * target.l2_bytes / (4 * width * stage.out_channels)
     lanes = target.lanes
     most = 4 * lanes if stage.strides[0] == 1 else lanes
     depths = [depth for depth in range(lanes, most + 1, lanes) if depth <= room and rows % depth < lanes]
@@ -81,22 +81,27 @@ def _fused_knobs(block: Block, target: CpuTarget) -> Knobs:
         _tile(conv, depth * size[1], target, _FUSED_GROUPS)
         for conv, size in zip(block.stages, block.sizes()[1:], strict=True)
     ]
-    tiles[depthwise] = Tile(depth, pixels, lanes, lanes)
+    tiles[depthwise] = Tile(1, pixels, lanes, lanes)
     return Knobs(depth, tuple(tiles))
 
 
 def _tile(stage: Conv, pixels: int, target: CpuTarget, most_groups: int = 4) -> Tile:
-    return min(_product_tiles(target, most_groups), key=lambda tile: _instructions(tile, stage.out_channels, pixels))
+    return min(product_tiles(target, most_groups), key=lambda tile: _instructions(tile, stage.out_channels, pixels))
 
 
-def _product_tiles(target: CpuTarget, most_groups: int) -> list[Tile]:
-    """Tiles whose sums, and what a step of k loads, leave three registers: LLVM loads some values a step early."""
+def is_one_pixel(block: Block) -> bool:
+    """Whether a block is a vector by a matrix: nothing is packed for it."""
+    return block.order == "pw" and block.batch * block.height * block.width == 1 and not block.prologue
+
+
+def product_tiles(target: CpuTarget, most_groups: int, spare: int = 3) -> list[Tile]:
+    """Tiles whose sums, and what a step of k loads, leave some registers: LLVM loads some values a step early."""
     lanes = target.lanes
     return [
         Tile(1, groups * lanes, vectors * lanes, lanes)
         for groups in range(1, most_groups + 1)
         for vectors in range(1, 9)
-        if groups * lanes * vectors + groups + vectors + 3 <= target.registers
+        if groups * lanes * vectors + groups + vectors + spare <= target.registers
     ]
 
 

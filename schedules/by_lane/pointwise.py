@@ -13,6 +13,7 @@ from tvm_dwfuse.blocks import Block
 from ..lanes import vector_at
 from ..loops import FlatViews, int64, loop, sequence
 from ..tile import Knobs
+from .knobs import is_one_pixel
 from .packing import Packing, pack
 from .products import ChannelFactors, Factors, registers
 from .stages import Stage, multiply, packed_factors, stages_of
@@ -25,7 +26,7 @@ def statements(block: Block, knobs: Knobs, params: Sequence[tirx.Buffer], flat: 
     """
     (stage,) = stages_of(block, knobs.tiles, params, flat)
     source, out = flat.of(params[0]), flat.of(params[-1])
-    if block.batch * block.height * block.width == 1 and not block.prologue:
+    if is_one_pixel(block):
         return _one_pixel(stage, source, out, threads)
     scale = flat.of(params[1]) if block.prologue else None
     images, pixels = _images(block)

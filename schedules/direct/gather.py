@@ -29,12 +29,14 @@ from .axis import Axis, Piece
 class GatherTile:
     """Outputs of one register tile: ``rows`` x ``columns`` vectors of ``lanes``.
 
-    A column is a pixel in NHWC, and ``lanes`` adjacent pixels (of each phase of the data gradient) in NCHW.
+    A column is a pixel in NHWC, and ``lanes`` adjacent pixels (of each phase of the data gradient) in NCHW. In NHWC a
+    tile asks for the inputs of the tile ``ahead`` ones further along the width; 0 is not to.
     """
 
     rows: int
     columns: int
     lanes: int
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Gather:
     ``sources`` is the number of source channels that one output channel sums over (the multiplier, in the data
     gradient), ``repeat`` the number of output channels that read one source channel (the multiplier, forward).
     ``by_lane`` says that the target multiplies with one lane of a vector, and reaches addresses as Armv8 does.
-    ``holds_taps`` says that an NHWC tile keeps all taps in registers; else each is loaded where it is used.
+    ``holds_taps`` says that an NHWC tile keeps all taps in registers; else each is loaded where it is used. ``ahead``
+    is that of the tile.
     ``epilogue`` is applied to each sum (NHWC only): steps of :attr:`tvm_dwfuse.blocks.Conv.epilogue`, its ``"add"``
     that of ``residual``. Without a ``"bias"`` in it sums start from the bias.
     """
@@ -60,6 +63,7 @@ class Gather:
     repeat: int = 1
     by_lane: bool = False
     holds_taps: bool = False
+    ahead: int = 0
     epilogue: tuple[str, ...] = ()
     residual: tirx.Buffer | None = None
 
@@ -113,6 +117,11 @@ class Place(ABC):
     def zero(self) -> Expr:
         """A vector of zeros."""
 
+    def requests(self, row: int) -> list[tirx.Stmt]:
+        """Prefetches that go with the work on source row ``row``."""
+        del row
+        return []
+
     @abstractmethod
     def store(self, row: int, column: Column, values: list[Expr]) -> list[tirx.Stmt]:
         """Write a column of output row ``row``: the vector of each phase."""
@@ -161,6 +170,7 @@ class _TileWriter:
         for key, value in self._sums.items():
             if not isinstance(value, tirx.Var):
                 self._sums[key] = self._bind(value, "sum")
+        self._statements += self._place.requests(source)
 
     def _add(self, key: tuple[int, int, int], product: Expr) -> None:
         start = self._sums.get(key, self._place.bias())

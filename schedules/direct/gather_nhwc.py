@@ -12,6 +12,7 @@ from tvm_dwfuse.kernels.activations import APPLY
 
 from ..lanes import Window, broadcast, shuffle, vector_at, zeros
 from ..loops import bind, int64, loop, nest, sequence
+from ..prefetching import request
 from .axis import Piece, cover
 from .gather import Column, Gather, GatherTile, Place, Places, pixel, tile_statement
 
@@ -149,6 +150,8 @@ class _PixelPlace(Place):
         if problem.bias is not None:
             self._bias = bind(self._bound, vector_at(problem.bias, self._channel, self._lanes * repeat), "bias")
         self._residual = Window(problem.residual, out_at, unit) if problem.residual is not None else None
+        self._read = [source for i in range(columns.size) for _, source in x.reads(columns.first + i)]
+        self._step = columns.size // x.out_step * x.in_step
 
     def statements(self) -> list[tirx.Stmt]:
         windows = [window for window in (self._source, self._out, self._residual) if window is not None]
@@ -162,6 +165,19 @@ class _PixelPlace(Place):
         if repeat > 1:
             return repeated(self._source.load(first, self._lanes), self._lanes, repeat)
         return every(sources, part, self._source.load(first, self._lanes * sources), self._lanes)
+
+    def requests(self, row: int) -> list[tirx.Stmt]:
+        """Ask for what a later tile reads of the row and the one before that does not; one request a cache line."""
+        ahead, channels = self._problem.ahead, self._source_channels
+        if not ahead or not self._read:
+            return []
+        begin = row * self._problem.columns.inputs + max(self._read) + 1 + (ahead - 1) * self._step
+        lines = range(0, self._lanes * self._problem.sources, _LINE)
+        return [
+            request(self._source.load((begin + column) * channels + line, 1))
+            for column in range(self._step)
+            for line in lines
+        ]
 
     def weight(self, row: int, column: int, part: int) -> Expr:
         return self._weights[(row * self._problem.conv.kernel[1] + column) * self._problem.sources + part]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +17,7 @@ from ..lanes import Window, broadcast, ramp, shuffle, zeros
 from ..loops import int64, loop, nest, sequence
 from ..prefetching import request
 from .axis import Piece, cover
+from .streaming import LINE_BYTES, streams
 from .weight_problem import Problem, StripBody, share, strip_loops
 from .weight_sweep import (
     Loads,
@@ -32,9 +32,6 @@ from .weight_sweep import (
 )
 from .weight_tile import WeightTile, row_multiplications
 
-#: Bytes of a cache line, of all targets but apple-m1, whose lines are longer.
-_LINE_BYTES = 64
-
 #: What runs inside the loop over vectors of channels: everything, one image, or one strip of rows.
 _Scope = Literal["batch", "image", "strip"]
 
@@ -44,7 +41,7 @@ def _scope(conv: Depthwise, target: CpuTarget) -> _Scope:
 
     To have everything inside saves loading and storing the sums.
     """
-    (out_h, out_w), lines = conv.out_size, target.l2_bytes // 2 // _LINE_BYTES
+    (out_h, out_w), lines = conv.out_size, target.l2_bytes // 2 // LINE_BYTES
     pixels = conv.height * conv.width + out_h * out_w
     if conv.batch * pixels <= lines:
         return "batch"
@@ -58,13 +55,9 @@ _AHEAD = 8
 def _ahead(problem: Problem, lanes: int, target: CpuTarget) -> int:
     """How many columns ahead to prefetch, 0 for not at all.
 
-    It doubles the speed where the operands come from DRAM, as hardware prefetchers do not follow so many rows at once,
-    and costs a few percent where they come from a cache; the L3 cache, not known, is taken as 8 times the L2. Where a
-    vector is a part of a cache line only, there would be several requests for each line.
+    It doubles the speed where the operands come from DRAM, and costs a few percent where they come from a cache.
     """
-    conv = problem.conv
-    size = 4 * (math.prod(conv.input_shape) + math.prod(conv.output_shape))
-    worth = size > 8 * target.l2_bytes and problem.columns.outputs > 2 * _AHEAD and 4 * lanes >= _LINE_BYTES
+    worth = streams(problem.conv, lanes, target, caches=8) and problem.columns.outputs > 2 * _AHEAD
     return _AHEAD if worth else 0
 
 

@@ -73,14 +73,15 @@ def _row_tile(rows: Axis, columns: Axis, lanes: int, target: CpuTarget) -> Weigh
     fitting = [
         tile
         for tile in candidates
-        if _row_registers(columns, tile) + _spare(target) <= target.registers and _pointers(rows, tile) <= pointers
+        if window_registers(columns, tile) + _spare(target) <= target.registers and _pointers(rows, tile) <= pointers
     ]
     last_resort = WeightTile(lanes, 1, split_taps(rows.taps, rows.taps))
     return min(fitting, key=lambda tile: _row_cost(rows, columns, tile), default=last_resort)
 
 
-def _row_registers(columns: Axis, tile: WeightTile) -> int:
-    return max(map(len, tile.groups)) * columns.taps + tile.streams * Walk(columns).window
+def window_registers(walked: Axis, tile: WeightTile) -> int:
+    """Registers for the sums of a group and for the gradient vectors that wait, ``walked`` being the axis walked."""
+    return max(map(len, tile.groups)) * walked.taps + tile.streams * Walk(walked).window
 
 
 def _pointers(rows: Axis, tile: WeightTile) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from .armv8 import ARMV8_TARGETS
 from .cpu import CpuTarget, host_target
 from .gap8 import CLUSTER_TARGETS, ClusterTarget
+from .x86 import X86_TARGETS, check_compiles_here
 
 __all__ = [
     "ARMV8_TARGETS",
     "CLUSTER_TARGETS",
+    "X86_TARGETS",
     "ClusterTarget",
     "CpuTarget",
     "get_cpu",
@@ -20,7 +22,7 @@ __all__ = [
 
 def target_names() -> list[str]:
     """Names that :func:`get_target` knows."""
-    return ["host", *ARMV8_TARGETS, *CLUSTER_TARGETS]
+    return ["host", *X86_TARGETS, *ARMV8_TARGETS, *CLUSTER_TARGETS]
 
 
 def get_target(name: str = "host") -> CpuTarget | ClusterTarget:
@@ -33,6 +35,8 @@ def get_target(name: str = "host") -> CpuTarget | ClusterTarget:
 
     if name in CLUSTER_TARGETS:
         return CLUSTER_TARGETS[name]
+    if name in X86_TARGETS:
+        return X86_TARGETS[name]
     if name in ARMV8_TARGETS:
         return ARMV8_TARGETS[name]
     if name != "host":
@@ -44,7 +48,7 @@ def get_cpu(name: str = "host") -> CpuTarget:
     """The description of the CPU called ``name``, for what does not exist on clusters.
 
     Raises:
-        DwfuseError: there is no such target, or it is a cluster.
+        DwfuseError: there is no such target, it is a cluster, or it is for x86-64 and this machine is not.
     """
     from tvm_dwfuse.errors import DwfuseError
 
@@ -54,4 +58,5 @@ def get_cpu(name: str = "host") -> CpuTarget:
             f"target {name!r}: not a CPU; `dwfuse compile --target {name}` builds an application for it, and "
             "`dwfuse run` and `dwfuse explain` take that"
         )
+    check_compiles_here(target)
     return target

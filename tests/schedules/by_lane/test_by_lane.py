@@ -82,7 +82,7 @@ def test_stem(data: st.DataObject) -> None:
 def test_other_knobs(pixels: int, channels: int, depth: int, columns: int) -> None:
     block = Block((depthwise(20), pointwise(20, 36)), 1, 9, 11)
     tile = Tile(1, pixels, channels, 4)
-    check(block, DWPW, CORE, knobs=Knobs(depth, (Tile(depth, columns, 4, 4), tile)))
+    check(block, DWPW, CORE, knobs=Knobs(depth, (Tile(1, columns, 4, 4), tile)))
 
 
 OTHERS = {

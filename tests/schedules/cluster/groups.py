@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,33 +12,16 @@ import tvm
 from schedules.cluster import build_group
 from tvm_dwfuse.blocks import Conv
 from tvm_dwfuse.codegen_gap8.expand_intrinsics import expand_intrinsics
-from tvm_dwfuse.codegen_gap8.kernels import pack_conv_weights, pack_depthwise_weights, pack_requantization
-from tvm_dwfuse.codegen_gap8.printer import print_function
 from tvm_dwfuse.groups import Group
-from tvm_dwfuse.integer_network import Layer
 from tvm_dwfuse.quantization import run_layer
 from tvm_dwfuse.runners.layer import LayerCase
-from tvm_dwfuse.targets.gap8 import GAP8
-from tvm_dwfuse.tiling.chain import Chain, Tile, is_depthwise
+from tvm_dwfuse.tiling.chain import Chain, Tile
+from tvm_dwfuse.tuning.cluster_example import group_arguments, group_case, random_layer
 
 needs_rv32 = pytest.mark.skipif(
     not (shutil.which("riscv64-unknown-elf-gcc") and shutil.which("qemu-system-riscv32")),
     reason="needs gcc-riscv64-unknown-elf, picolibc-riscv64-unknown-elf and qemu-system-misc",
 )
-
-
-def conv_layer(name: str, conv: Conv, rng: np.random.Generator) -> Layer:
-    """A layer with random constants, whose outputs spread over 0 to 255 and beyond both ends."""
-    shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel)
-    weights = rng.integers(-127, 128, shape, dtype=np.int8)
-    spread = 127 * 73 * np.sqrt(weights[0].size)
-    bound = 255 * np.abs(weights.astype(np.int64)).reshape(len(weights), -1).sum(axis=1).max()
-    shift = int(np.log2(2**30 / (1.3 * 110 / spread * bound + 256)))
-    multiplier = (rng.uniform(0.7, 1.3, conv.out_channels) * 110 / spread * 2**shift).astype(np.int32)
-    mean = weights.astype(np.int64).reshape(len(weights), -1).sum(axis=1) * 128
-    offset = ((rng.uniform(90, 160, conv.out_channels)) * 2**shift - multiplier * mean).astype(np.int32)
-    pad_value = int(rng.integers(0, 256))
-    return Layer(name, conv, (f"{name}_in",), f"{name}_out", multiplier, offset, shift, weights, pad_value)
 
 
 def chain_group(
@@ -53,7 +35,7 @@ def chain_group(
 ) -> Group:
     """A group that computes ``stages`` as ``tile`` says."""
     rng = np.random.default_rng(seed)
-    layers = tuple(conv_layer(f"conv{i}", conv, rng) for i, conv in enumerate(stages))
+    layers = tuple(random_layer(f"conv{i}", conv, rng) for i, conv in enumerate(stages))
     chain = Chain(tuple(stages), height, width, tuple(layouts), tile, **options)
     return Group("group", layers, "test", chain)
 
@@ -72,33 +54,12 @@ def reference(group: Group, x: np.ndarray) -> np.ndarray:
     return x
 
 
-def stored(x: np.ndarray, layout: str) -> np.ndarray:
-    """An HWC array as it lies in L2."""
-    return np.ascontiguousarray(x if layout == "hwc" else x.transpose(2, 0, 1)).reshape(-1)
-
-
 def loaded(flat: np.ndarray, shape: tuple[int, int, int], layout: str) -> np.ndarray:
     """The HWC array that lies in L2 as ``flat``."""
     height, width, channels = shape
     if layout == "hwc":
         return flat.reshape(shape)
     return flat.reshape(channels, height, width).transpose(1, 2, 0)
-
-
-def constants_of(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and requantization as the kernels read them."""
-    pack = pack_depthwise_weights if is_depthwise(layer.operator) else pack_conv_weights
-    return pack(layer.weights), pack_requantization(layer.multiplier, layer.offset)
-
-
-def arguments(group: Group, x: np.ndarray) -> list[np.ndarray | int]:
-    """Arguments of a call of the group's function that computes everything; the last array is the output."""
-    chain = group.plan
-    l2_layout = "hwc" if chain.dma_transposes else chain.layouts[0]
-    constants = [array.reshape(-1) for layer in group.layers for array in constants_of(layer)]
-    height, width = chain.sizes[-1]
-    y = np.full(height * width * chain.tensor_channels[-1], 0xA5, np.uint8)
-    return [stored(x, l2_layout), *constants, y, 0, chain.out_rows, 0, 0, 0, chain.blocks]
 
 
 def run_by_llvm(group: Group, x: np.ndarray) -> np.ndarray:
@@ -111,7 +72,7 @@ def run_calls_by_llvm(group: Group, x: np.ndarray, calls: Sequence[tuple[int, in
     chain = group.plan
     function = expand_intrinsics(build_group(group))
     compiled = tvm.compile(tvm.IRModule({group.name: function}), target="llvm")[group.name]
-    *operands, y, _, _, _, _, _, _ = arguments(group, x)
+    *operands, y, _, _, _, _, _, _ = group_arguments(group, x)
     x_row, y_row = (width * channels for (_, width), channels in ends(chain))
     for row_begin, row_end, block_begin, block_end in calls:
         x_row0, x_end = chain.first_row(0, row_begin), chain.end_row(0, row_end)
@@ -139,8 +100,4 @@ def pieces(group: Group, constants: Sequence[np.ndarray], begin: int, end: int) 
 
 def to_case(group: Group) -> LayerCase:
     """A call of the group's C function on its random input."""
-    args = arguments(group, random_input(group))
-    function = print_function(build_group(group), replace(GAP8, cores=group.plan.cores))
-    output = max(i for i, argument in enumerate(args) if isinstance(argument, np.ndarray))
-    source = f'#include "dwfuse_scalar.h"\n{function.text}'
-    return LayerCase(source, function.name, tuple(args), output, function.l1_bytes)
+    return group_case(group, random_input(group))

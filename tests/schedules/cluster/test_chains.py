@@ -9,10 +9,10 @@ from tvm_dwfuse.blocks import Conv
 from tvm_dwfuse.groups import Group
 from tvm_dwfuse.runners.layer import LayerResult, run_layers
 from tvm_dwfuse.tiling.chain import Tile
+from tvm_dwfuse.tuning.cluster_example import group_arguments
 
 from .cases import random_groups, variant_groups
 from .groups import (
-    arguments,
     chain_group,
     loaded,
     needs_rv32,
@@ -103,4 +103,4 @@ def whole_tile(stages: tuple[Conv, ...], rows: int) -> Tile:
 
 def test_arguments_follow_the_parameters() -> None:
     group = chain_group((Conv(6, 9),), 3, 3, ("hwc", "hwc"), whole_tile((Conv(6, 9),), 3))
-    assert [type(argument) for argument in arguments(group, random_input(group))] == [np.ndarray] * 4 + [int] * 6
+    assert [type(argument) for argument in group_arguments(group, random_input(group))] == [np.ndarray] * 4 + [int] * 6

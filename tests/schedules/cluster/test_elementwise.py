@@ -17,8 +17,9 @@ from tvm_dwfuse.quantization import run_layer
 from tvm_dwfuse.runners.layer import LayerCase, run_layers
 from tvm_dwfuse.targets.gap8 import GAP8
 from tvm_dwfuse.tiling.elementwise import AddPlan, PoolPlan
+from tvm_dwfuse.tuning.cluster_example import stored
 
-from .groups import needs_rv32, stored
+from .groups import needs_rv32
 
 
 def add_group(elements: int, chunk: int, double: bool) -> Group:
