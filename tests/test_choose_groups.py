@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 
 from tests.tiling.geometry import ROOMY
 from tests.tiling.networks import Builder, inverted_residual, mobilenet_v1
-from tvm_dwfuse.choose_groups import choose_groups
+from tvm_dwfuse.choice import METRICS, Costs, Objective
+from tvm_dwfuse.choose_groups import GroupChoice, choose_groups
+from tvm_dwfuse.codegen_gap8.memory_limits import Lifetimes, activation_bytes
 from tvm_dwfuse.errors import DwfuseError
-from tvm_dwfuse.fusion_candidates import Candidate, Request, fused_candidate, legal_variants, unfused_candidates
-from tvm_dwfuse.groups import GroupedNetwork
+from tvm_dwfuse.fusion_candidates import Candidate, Request, fused_candidates, legal_variants, unfused_candidates
+from tvm_dwfuse.groups import Group, GroupedNetwork
 from tvm_dwfuse.integer_network import Add, Layer, Network
 from tvm_dwfuse.targets.gap8 import GAP8, ClusterTarget
 from tvm_dwfuse.tiling.chain import Chain
 from tvm_dwfuse.tiling.cost import cost
+from tvm_dwfuse.tiling.elementwise import AddPlan
 from tvm_dwfuse.variants import VARIANTS
 
 
@@ -70,8 +73,7 @@ def all_choices(network: Network, request: Request) -> Iterator[list[Candidate]]
             if len(layers) < count or not chained:
                 continue
             for variant in legal_variants(layers):
-                candidate = fused_candidate(network, layers, variant, request)
-                if candidate:
+                for candidate in fused_candidates(network, layers, variant, request):
                     yield from extend([*done, candidate], left[count:])
 
     yield from extend([], network.layers)
@@ -90,19 +92,47 @@ def layouts_agree(network: Network, choice: list[Candidate]) -> bool:
     return all(written[name] == layout for name, layout in expected if sizes[name].height * sizes[name].width > 1)
 
 
-@pytest.mark.parametrize("objective", ["latency", "traffic"])
-@settings(max_examples=15)
+def live_bytes(network: Network, groups: Sequence[tuple[Layer, ...]]) -> int:
+    """The peak of activations alive at once, as the planner of L2 counts lifetimes."""
+    order = {layer.name: i for i, layer in enumerate(network.layers)}
+    groups = sorted(groups, key=lambda layers: order[layers[-1].name])
+    some_plan = AddPlan(1, 1)
+    grouped = GroupedNetwork(network, tuple(Group("g", layers, "", some_plan) for layers in groups), {})
+    lifetimes, sizes = Lifetimes(grouped), activation_bytes(grouped)
+    return max(sum(sizes[name] for name in lifetimes.live(index)) for index in range(len(groups)))
+
+
+def costs_of(network: Network, choice: list[Candidate]) -> Costs:
+    sums = (sum(getattr(c.cost, what) for c in choice) for what in ("cycles", "activation_bytes", "energy"))
+    return Costs(*sums, live_bytes(network, [candidate.layers for candidate in choice]))
+
+
+@pytest.mark.parametrize("text", [*METRICS, "latency=1,traffic=1", "energy=1,memory=2"])
+@settings(max_examples=8)
 @given(network=networks(), l1_bytes=st.sampled_from([3_000, GAP8.l1_bytes]))
-def test_nothing_is_better_than_what_is_chosen(objective, network, l1_bytes):
-    target = replace(GAP8, l1_bytes=l1_bytes)
-    request = Request(target, objective)
-    costs = []
-    for choice in all_choices(network, request):
-        if layouts_agree(network, choice):
-            cycles, moved = (sum(getattr(c.cost, what) for c in choice) for what in ("cycles", "activation_bytes"))
-            costs.append((cycles, moved) if objective == "latency" else (moved, cycles))
-    cycles, moved = totals(choose_groups(network, target, objective), target)
-    assert ((cycles, moved) if objective == "latency" else (moved, cycles)) == min(costs)
+def test_nothing_is_better_than_what_is_chosen(text, network, l1_bytes):
+    target, objective = replace(GAP8, l1_bytes=l1_bytes), Objective.parse(text)
+    plans_for = None if objective.single is None else "latency" if text == "memory" else text
+    choices = all_choices(network, Request(target, plans_for))
+    found = [costs_of(network, choice) for choice in choices if layouts_agree(network, choice)]
+    best = Costs(*(min(getattr(costs, name) for costs in found) for name in METRICS))
+    chosen = GroupChoice(network, target, text).best
+    assert objective.key(chosen.costs, best) == pytest.approx(min(objective.key(costs, best) for costs in found))
+    assert totals(chosen.grouped, target) == (chosen.costs.latency, chosen.costs.traffic)
+    assert chosen.costs.memory == live_bytes(network, [group.layers for group in chosen.grouped.groups])
+
+
+@settings(max_examples=10)
+@given(network=networks())
+def test_the_front_is_that_of_all_choices(network):
+    request = Request(GAP8, None)
+    found = {costs_of(network, c) for c in all_choices(network, request) if layouts_agree(network, c)}
+    front = GroupChoice(network, GAP8, several_plans=True).front()
+    assert front.exact
+    assert {costs for costs, _ in front.points} == {c for c in found if not any(o.dominates(c) for o in found)}
+    for name in METRICS:
+        best = getattr(GroupChoice(network, GAP8, name).best.costs, name)
+        assert min(getattr(costs, name) for costs, _ in front.points) == best
 
 
 @settings(max_examples=40)

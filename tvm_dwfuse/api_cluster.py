@@ -16,6 +16,8 @@ from .errors import DwfuseError
 
 if TYPE_CHECKING:
     from .api import OnPhase
+    from .choice import Front
+    from .choice.pareto_front import OnPlace
     from .codegen_gap8.build import Model, Shapes
 
 #: Where an application can run; each is a module of :mod:`tvm_dwfuse.runners`.
@@ -105,7 +107,12 @@ class ClusterNetwork:
 
 
 def compile_application(
-    model: Model, folder: str | Path, shapes: Shapes | None = None, on_phase: OnPhase | None = None, **options: Any
+    model: Model,
+    folder: str | Path,
+    shapes: Shapes | None = None,
+    on_phase: OnPhase | None = None,
+    db: str | Path | None = None,
+    **options: Any,
 ) -> ClusterNetwork:
     """Compile a quantized network for a cluster and write its application.
 
@@ -114,11 +121,13 @@ def compile_application(
         folder: to write.
         shapes: shapes by input name, for inputs with dimensions left open.
         on_phase: called with the name of each phase as it begins.
+        db: work-dir of ``dwfuse tune``, whose plans go before those that the package ships.
         options: fields of :class:`~tvm_dwfuse.cluster_options.ClusterOptions`: target, objective, variant, l1_bytes,
             double_buffer.
 
     Raises:
-        DwfuseError: see :func:`tvm_dwfuse.codegen_gap8.build.build_application`; or an option is not legal.
+        DwfuseError: see :func:`tvm_dwfuse.codegen_gap8.build.build_application`; or an option is not legal, or ``db``
+            is no tuning database.
     """
     from .cluster_options import ClusterOptions
 
@@ -126,8 +135,39 @@ def compile_application(
     check_destination(folder)
     chosen = ClusterOptions().updated(options)
     from .codegen_gap8.build import build_application
+    from .tuning.cluster_records import ClusterRecords
 
-    return ClusterNetwork(folder, build_application(model, folder, chosen, shapes, on_phase))
+    tuned = ClusterRecords.open(Path(db) if db else None)
+    return ClusterNetwork(folder, build_application(model, folder, chosen, shapes, on_phase, tuned=tuned))
+
+
+def pareto_front(
+    model: Model,
+    shapes: Shapes | None = None,
+    on_phase: OnPhase | None = None,
+    on_place: OnPlace | None = None,
+    **options: Any,
+) -> Front:
+    """All plans of a quantized network that may be the best for somebody; see :mod:`tvm_dwfuse.cluster_front`.
+
+    Args:
+        model, shapes, on_phase, options: see :func:`compile_application`.
+        on_place: called with the number of places of the network that are done, and of all.
+
+    Raises:
+        DwfuseError: see :func:`tvm_dwfuse.codegen_gap8.build.build_application`; or an option is not legal.
+    """
+    from .cluster_front import cluster_front
+    from .cluster_options import ClusterOptions
+
+    chosen = ClusterOptions().updated(options)
+    from .codegen_gap8.build import PHASES, import_network
+
+    report = on_phase or (lambda phase: None)
+    report(PHASES[0])
+    network = import_network(model, shapes)
+    report(PHASES[1])
+    return cluster_front(network, chosen, on_place)
 
 
 def load_application(folder: str | Path) -> ClusterNetwork:

@@ -78,6 +78,37 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Way:
+    """A way to compute some layers, and its costs by the model, nothing of L3 in them.
+
+    Args:
+        variant: a fused variant, or "unfused"; several by " + ".
+        cycles: of the cluster.
+        bytes: of activations, moved between L2 and L1.
+        energy: picojoules.
+        memory: peak of bytes of activations alive at once.
+    """
+
+    variant: str
+    cycles: int
+    bytes: int
+    energy: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class RunnerUp:
+    """What would have been chosen without a block, for ``layers``, perhaps more than the block's own.
+
+    ``instead`` is what they would cost then, ``chosen`` what they cost as they are.
+    """
+
+    layers: tuple[str, ...]
+    instead: Way
+    chosen: Way
+
+
+@dataclass(frozen=True)
 class GroupReport:
     """What became of one block or single layer.
 
@@ -93,6 +124,14 @@ class GroupReport:
         l3_bytes: moved between L3 and L2 around its calls.
         macs: multiply-accumulates.
         cycles: of the cluster, by the model; ``stalls`` of them waiting for L3.
+        energy: picojoules by the model, L3 included.
+        memory: bytes of activations alive while it is computed; not all of them in L2, if they do not fit.
+        alternatives: ways to compute its layers between the same layouts, the best first: itself, other variants, and
+            always "unfused".
+        runner_up: the next best; None where there is no other way. It may even cost less, where what was chosen waits
+            less for L3.
+        origin: where the tile is from: "default", or such as "tuned (db/)".
+        shape: of convolutions: height and width of the input, layouts in L2 and stages; None for a sum or pool.
     """
 
     name: str
@@ -108,6 +147,22 @@ class GroupReport:
     macs: int
     cycles: int
     stalls: int
+    energy: int = 0
+    memory: int = 0
+    alternatives: tuple[Way, ...] = ()
+    runner_up: RunnerUp | None = None
+    origin: str = "default"
+    shape: dict[str, Any] | None = None
+
+    @staticmethod
+    def from_fields(fields: dict[str, Any]) -> GroupReport:
+        """The report of which ``fields`` are what JSON has left of :func:`dataclasses.asdict`."""
+        ways = tuple(Way(**way) for way in fields.get("alternatives", ()))
+        other = fields.get("runner_up")
+        if other:
+            other = RunnerUp(tuple(other["layers"]), Way(**other["instead"]), Way(**other["chosen"]))
+        known = {"layers": tuple(fields["layers"]), "alternatives": ways, "runner_up": other}
+        return GroupReport(**{**fields, **known})
 
 
 @dataclass(frozen=True)
@@ -142,6 +197,16 @@ class ClusterManifest:
         return sum(group.macs for group in self.groups)
 
     @property
+    def energy(self) -> int:
+        """Picojoules of a run by the model."""
+        return sum(group.energy for group in self.groups)
+
+    @property
+    def memory(self) -> int:
+        """Peak of bytes of activations alive at once."""
+        return max((group.memory for group in self.groups), default=0)
+
+    @property
     def fused(self) -> dict[str, int]:
         """Number of fused blocks by variant."""
         names = sorted({group.variant for group in self.groups if len(group.layers) > 1})
@@ -164,7 +229,7 @@ class ClusterManifest:
             fields[key] = Port(
                 TensorInfo(**{**info, "shape": tuple(info["shape"])}), Activation(**fields[key]["activation"])
             )
-        groups = (GroupReport(**{**group, "layers": tuple(group["layers"])}) for group in fields["groups"])
+        groups = (GroupReport.from_fields(group) for group in fields["groups"])
         return ClusterManifest(**{**fields, "groups": tuple(groups)})
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
+from .choice import Objective
 from .errors import DwfuseError
 from .targets import CLUSTER_TARGETS, ClusterTarget
 from .variants import VARIANTS
-
-Objective = Literal["latency", "traffic"]
-
-OBJECTIVES = ("latency", "traffic")
 
 #: The "variant" that fuses nothing.
 UNFUSED = "none"
@@ -24,7 +21,9 @@ class ClusterOptions:
 
     Args:
         target: a name of :data:`tvm_dwfuse.targets.gap8.CLUSTER_TARGETS`.
-        objective: ``"latency"``, the fewest cycles, or ``"traffic"``, the fewest L2-L1 bytes of activations.
+        objective: ``"latency"``, the fewest cycles; ``"traffic"``, the fewest L2-L1 bytes of activations; ``"energy"``
+            by the target's model; ``"memory"``, the lowest peak of activations alive at once, then latency; or a
+            weighted sum such as ``"latency=1,energy=0.5"``: see :class:`tvm_dwfuse.choice.Objective`.
         variant: use this fused variant wherever it is legal; ``"none"`` fuses nothing, None chooses block by block.
         l1_bytes: bytes of L1 for data; None for what the target has.
         double_buffer: whether transfers may overlap with computing.
@@ -34,7 +33,7 @@ class ClusterOptions:
     """
 
     target: str = "gap8"
-    objective: Objective = "latency"
+    objective: str = "latency"
     variant: str | None = None
     l1_bytes: int | None = None
     double_buffer: bool = True
@@ -42,8 +41,7 @@ class ClusterOptions:
     def __post_init__(self) -> None:
         if self.target not in CLUSTER_TARGETS:
             raise DwfuseError(f"unknown target {self.target!r}; known: {', '.join(CLUSTER_TARGETS)}")
-        if self.objective not in OBJECTIVES:
-            raise DwfuseError(f"unknown objective {self.objective!r}; known: {', '.join(OBJECTIVES)}")
+        Objective.parse(self.objective)
         if self.variant is not None and self.variant not in (UNFUSED, *VARIANTS):
             raise DwfuseError(f"unknown variant {self.variant!r}; known: {', '.join((UNFUSED, *VARIANTS))}")
         most = CLUSTER_TARGETS[self.target].l1_bytes

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict, astuple
+from typing import TYPE_CHECKING, Any
 
-from .cluster_artifact import ClusterManifest, GroupReport
+from .choice import Costs, total
+from .cluster_artifact import ClusterManifest, GroupReport, RunnerUp, Way
 from .report import text_table
 from .tiling.chain import Chain
 from .tiling.elementwise import AddPlan
 
 if TYPE_CHECKING:
+    from .choose_groups import Chosen
     from .codegen_gap8.memory_plan import MemoryPlan
     from .codegen_gap8.plan import ClusterPlan
     from .groups import Group
@@ -37,7 +40,33 @@ def _group_report(plan: ClusterPlan, group: Group) -> GroupReport:
         macs=group_macs(group),
         cycles=plan.cycles[group.name],
         stalls=plan.timeline.stalls[group.name],
+        energy=plan.energy(group.name),
+        memory=int(plan.chosen.options[group.name][1].costs.memory),
+        alternatives=tuple(_way(each.name, each.costs) for each in plan.chosen.alternatives(group)),
+        runner_up=_runner_up(plan.chosen, group),
+        origin=group.tuned.origin if group.tuned else "default",
+        shape=_shape(group.plan) if isinstance(group.plan, Chain) else None,
     )
+
+
+def _shape(plan: Chain) -> dict[str, Any]:
+    stages = [asdict(stage) for stage in plan.stages]
+    return {"height": plan.height, "width": plan.width, "layouts": list(plan.layouts), "stages": stages}
+
+
+def _way(variant: str, costs: Costs) -> Way:
+    return Way(variant, *(int(value) for value in astuple(costs)))
+
+
+def _runner_up(chosen: Chosen, group: Group) -> RunnerUp | None:
+    found = chosen.runner_up(group)
+    if found is None:
+        return None
+    layers = tuple(layer.name for option in found.options for layer in option.payload.layers)
+    ways = (
+        _way(" + ".join(option.name for option in options), total(options)) for options in (found.options, found.chosen)
+    )
+    return RunnerUp(layers, *ways)
 
 
 def _address(memory: MemoryPlan, activation: str) -> int:
@@ -89,6 +118,7 @@ def manifest_text(manifest: ClusterManifest) -> str:
             *(line for group in groups for line in _details(group)),
             "",
             f"{manifest.macs:,} multiply-accumulates in {manifest.cycles:,} cycles by the model: {rate:.1f} a cycle",
+            f"energy by the model {manifest.energy / 1e6:,.1f} uJ, peak of activations alive {manifest.memory:,} bytes",
         ]
     )
 
@@ -110,7 +140,29 @@ def _details(group: GroupReport) -> list[str]:
     places = ", ".join(f"{name} {'in L3' if at < 0 else f'at {at:,}'}" for name, at in group.l2.items())
     return [
         f"{group.name}: {' + '.join(group.layers)}",
-        f"  tile {group.tile}",
+        f"  tile {group.tile}: {group.origin}",
         f"  L1   {buffers}",
         f"  L2   {places}",
+        *_else(group),
     ]
+
+
+def _else(group: GroupReport) -> list[str]:
+    """What the same layers would cost otherwise, and what the runner-up would."""
+    lines = [
+        f"  else {way.variant}: {_told(way)}, now {_told(chosen)}"
+        for chosen in group.alternatives
+        if chosen.variant == group.variant
+        for way in group.alternatives
+        if way is not chosen
+    ]
+    if other := group.runner_up:
+        lines.append(
+            f"  runner-up {other.instead.variant} of {' + '.join(other.layers)}: {_told(other.instead)}, "
+            f"now {_told(other.chosen)}"
+        )
+    return lines
+
+
+def _told(way: Way) -> str:
+    return f"{way.cycles:,} cycles {way.bytes:,} bytes"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 
 from .blocks import Conv
-from .cluster_options import Objective
 from .errors import DwfuseError
 from .groups import Plan
 from .integer_network import Activation, Add, AveragePool, Layer, Network
@@ -19,12 +18,27 @@ from .targets.gap8 import ClusterTarget
 from .tiling.chain import Chain, is_depthwise
 from .tiling.cost import Cost, cost
 from .tiling.elementwise import AddPlan
-from .tiling.search import Traversal, best_add, best_chain, best_pool, call_constants, smallest_l1
+from .tiling.search import (
+    PlanObjective,
+    Traversal,
+    best_add,
+    best_chain,
+    best_pool,
+    call_constants,
+    chain_front,
+    smallest_l1,
+    traversal_of,
+)
+from .tiling.tuned import TunedPlan, TunedPlans
 from .variants import VARIANTS, Variant
 
 UNFUSED = "unfused"
 
 _LAYOUTS = ("hwc", "chw")
+
+#: Stages, height, width, layouts and machine; traversal, double buffers, transposing DMA and rows in a step at most.
+_ChainKey = tuple[tuple[Conv, ...], int, int, tuple[str, ...], ClusterTarget]
+_How = tuple[Traversal, bool, bool, int | None]
 
 #: Steps that the rows of the output are cut in at least, one after the other, until activations find room in L2.
 _BANDS = (1, 2, 4, 8, 16, 32, 64)
@@ -32,16 +46,24 @@ _BANDS = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclass(frozen=True)
 class Request:
-    """What plans are searched for: the machine, what to minimise, and whether transfers may overlap with kernels."""
+    """What plans are searched for: the machine, what to minimise, and whether transfers may overlap with kernels.
+
+    Without ``objective`` all plans are wanted that no other is better than in cycles, bytes and energy at once.
+    ``tuned`` plans are taken where latency is the objective, as that is what they were tuned for.
+    """
 
     target: ClusterTarget
-    objective: Objective = "latency"
+    objective: PlanObjective | None = "latency"
     double_buffer: bool = True
+    tuned: TunedPlans | None = None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to compute ``layers``; ``source`` and ``sink`` are the layouts in L2 of its input and output."""
+    """One way to compute ``layers``; ``source`` and ``sink`` are the layouts in L2 of its input and output.
+
+    ``tuned`` is the record that ``plan`` is from, None for one of the search's own.
+    """
 
     layers: tuple[Layer, ...]
     variant: str
@@ -49,6 +71,7 @@ class Candidate:
     sink: str
     plan: Plan
     cost: Cost
+    tuned: TunedPlan | None = None
 
 
 def check_supported(layer: Layer) -> None:
@@ -73,86 +96,92 @@ def unfused_candidates(network: Network, layer: Layer, request: Request) -> Iter
     """A single layer, in every pair of layouts that it fits L1 with."""
     for source, sink in product(_LAYOUTS, _LAYOUTS):
         if isinstance(layer.operator, Conv):
-            found = _chain_candidate(network, (layer,), UNFUSED, (source, sink), request)
+            yield from _chain_candidates(network, (layer,), UNFUSED, (source, sink), request)
         else:
-            found = _elementwise_candidate(network, layer, source, sink, request)
-        if found:
-            yield found
+            yield from _elementwise_candidate(network, layer, source, sink, request)
 
 
 def baseline_candidates(network: Network, layer: Layer, request: Request) -> Iterator[Candidate]:
     """A single layer as the published kernels had it: HWC in L2, depthwise inputs turned to CHW by the DMA."""
     conv = layer.operator
     if not isinstance(conv, Conv):
-        found = _elementwise_candidate(network, layer, "hwc", "hwc", request)
+        yield from _elementwise_candidate(network, layer, "hwc", "hwc", request)
     elif is_depthwise(conv):
-        found = _chain_candidate(network, (layer,), UNFUSED, ("chw", "hwc"), request, dma_transposes=True)
+        yield from _chain_candidates(network, (layer,), UNFUSED, ("chw", "hwc"), request, dma_transposes=True)
     else:
-        found = _chain_candidate(network, (layer,), UNFUSED, ("hwc", "hwc"), request)
-    if found:
-        yield found
+        yield from _chain_candidates(network, (layer,), UNFUSED, ("hwc", "hwc"), request)
 
 
-def fused_candidate(
+def fused_candidates(
     network: Network, layers: tuple[Layer, ...], variant: Variant, request: Request
-) -> Candidate | None:
-    """The best plan of a variant that is legal for ``layers``, or None where it does not fit L1."""
-    return _chain_candidate(network, layers, variant.name, chain_layouts(variant), request, _traversal(variant))
+) -> Iterator[Candidate]:
+    """The best plan of a variant that is legal for ``layers``, or several; none where it does not fit L1."""
+    yield from _chain_candidates(network, layers, variant.name, chain_layouts(variant), request)
 
 
-def _chain_candidate(
+def _chain_candidates(
     network: Network,
     layers: tuple[Layer, ...],
     variant: str,
     layouts: tuple[str, ...],
     request: Request,
-    traversal: Traversal = "any",
     dma_transposes: bool = False,
-) -> Candidate | None:
-    """The best plan of a chain; where activations do not fit L2, the best that can visit it in bands of rows."""
-    stages, given = _stages(layers), network.activations[layers[0].inputs[0]]
-    target, objective, double = request.target, request.objective, request.double_buffer
-    rows = network.activations[layers[-1].output].height
+) -> list[Candidate]:
+    """The plans of a chain that are wanted; where activations do not fit L2, those that can visit it in bands of rows.
+
+    A tuned plan that finds room in L2 is the only one. Where no band is small enough, plans are given nevertheless: the
+    planner of L2 knows best what to say.
+    """
+    given = network.activations[layers[0].inputs[0]]
+    target, rows = request.target, network.activations[layers[-1].output].height
     source = "hwc" if dma_transposes else layouts[0]
-    first: Candidate | None = None
+    chain = (_stages(layers), given.height, given.width, layouts, target)
+    if not dma_transposes and (tuned := _tuned_plan(chain, variant, request)):
+        candidate = Candidate(layers, variant, source, layouts[-1], tuned.plan, tuned.cost(target), tuned)
+        if l2_need(network, candidate) <= target.l2_bytes:
+            return [candidate]
+    first: list[Candidate] = []
+    fitting: list[Candidate] = []
     for parts in _BANDS:
         most_rows = None if parts == 1 else -(-rows // parts)
-        plan = best_chain(
-            stages,
-            given.height,
-            given.width,
-            layouts,
-            target,
-            objective,
-            traversal,
-            double,
-            dma_transposes,
-            most_rows,
-        )
-        if plan is None:
-            return first
-        found = Candidate(layers, variant, source, layouts[-1], plan, cost(plan, target))
-        if l2_need(network, found) <= target.l2_bytes:
-            return found
-        first = first or found
-    return first
+        how = (traversal_of(variant), request.double_buffer, dma_transposes, most_rows)
+        plans = _untuned_plans(chain, how, request.objective)
+        found = [Candidate(layers, variant, source, layouts[-1], plan, cost(plan, target)) for plan in plans]
+        within = [candidate for candidate in found if l2_need(network, candidate) <= target.l2_bytes]
+        first, fitting = first or found, fitting + within
+        if len(within) == len(found):
+            break
+    return fitting or first
+
+
+def _tuned_plan(chain: _ChainKey, variant: str, request: Request) -> TunedPlan | None:
+    """The plan on record of a chain, if it may be used."""
+    if request.tuned is None or request.objective != "latency" or not request.double_buffer:
+        return None
+    return request.tuned.find(*chain, variant)
+
+
+def _untuned_plans(chain: _ChainKey, how: _How, objective: PlanObjective | None) -> tuple[Chain, ...]:
+    """The best plan for an objective, or all that may be the best for somebody."""
+    if objective is None:
+        return chain_front(*chain, *how)
+    plan = best_chain(*chain, objective, *how)
+    return (plan,) if plan else ()
 
 
 def _elementwise_candidate(
     network: Network, layer: Layer, source: str, sink: str, request: Request
-) -> Candidate | None:
-    target, objective, double = request.target, request.objective, request.double_buffer
+) -> Iterator[Candidate]:
+    """The best plan of a sum or pool, if any: the bytes are the same in all, so the fastest is best in everything."""
+    target, objective, double = request.target, request.objective or "latency", request.double_buffer
     given = network.activations[layer.inputs[0]]
     plan: Plan | None = None
     if isinstance(layer.operator, AveragePool):
         plan = best_pool(given.height, given.width, given.channels, source, target, objective, double)
     elif source == sink:
         plan = best_add(given.bytes, target, objective, double)
-    return Candidate((layer,), UNFUSED, source, sink, plan, cost(plan, target)) if plan else None
-
-
-def _traversal(variant: Variant) -> Traversal:
-    return "channels" if variant.traversal == "channels" else "rows"
+    if plan:
+        yield Candidate((layer,), UNFUSED, source, sink, plan, cost(plan, target))
 
 
 def chain_layouts(variant: Variant) -> tuple[str, ...]:
@@ -193,7 +222,8 @@ def l1_need(network: Network, layers: tuple[Layer, ...], variant: Variant, reque
     """Bytes of L1 that the smallest plan of a variant needs."""
     source = network.activations[layers[0].inputs[0]]
     layouts = chain_layouts(variant)
-    return smallest_l1(_stages(layers), source.height, source.width, layouts, request.target, _traversal(variant))
+    size, traversal = (source.height, source.width), traversal_of(variant.name)
+    return smallest_l1(_stages(layers), *size, layouts, request.target, traversal)
 
 
 def unfused_l1_need(network: Network, layer: Layer, request: Request) -> int:

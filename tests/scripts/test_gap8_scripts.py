@@ -46,3 +46,12 @@ def test_unknown_names() -> None:
         result = run(script, "--models", "mobilenet_v9")
         assert result.returncode == 1
         assert "failed: mobilenet_v9: no zoo model named 'mobilenet_v9'" in result.stdout
+
+
+def test_compare_choices() -> None:
+    result = run("compare_choices.py", "--models", "ds_cnn_s", "--objectives", "traffic,memory")
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line.split() for line in result.stdout.splitlines() if line.startswith("ds_cnn_s ")]
+    assert len(rows) == 2 * 5
+    assert {row[1] for row in rows} == {"traffic", "memory"}
+    assert run("compare_choices.py", "--objectives", "beauty").returncode == 2

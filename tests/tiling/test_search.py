@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 
@@ -12,7 +12,7 @@ from tvm_dwfuse.targets.gap8 import GAP8
 from tvm_dwfuse.tiling.chain import Chain, Tile, is_depthwise
 from tvm_dwfuse.tiling.cost import cost
 from tvm_dwfuse.tiling.elementwise import AddPlan
-from tvm_dwfuse.tiling.search import best_add, best_chain, best_pool, objective_key, smallest_l1
+from tvm_dwfuse.tiling.search import best_add, best_chain, best_pool, chain_front, objective_key, smallest_l1
 
 SMALL = {
     "pw": ((pointwise(16, 24),), ("hwc", "hwc")),
@@ -39,7 +39,7 @@ def all_plans(stages, size, layouts, target) -> list[Chain]:
     return plans
 
 
-@pytest.mark.parametrize("objective", ["latency", "traffic"])
+@pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
 @pytest.mark.parametrize("name", SMALL)
 def test_no_tile_is_notably_better(name, objective):
     stages, layouts = SMALL[name]
@@ -65,6 +65,25 @@ def test_the_smallest_need_is_enough_and_a_byte_less_is_not():
     need = smallest_l1(stages, 16, 16, layouts, GAP8)
     assert best_chain(stages, 16, 16, layouts, replace(GAP8, l1_bytes=need)).l1_bytes == need
     assert best_chain(stages, 16, 16, layouts, replace(GAP8, l1_bytes=need - 1)) is None
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("most_rows", [None, 3])
+def test_the_front_of_a_chain_has_the_best_of_each(name, most_rows):
+    stages, layouts = SMALL[name]
+    target = replace(GAP8, l1_bytes=2 * smallest_l1(stages, 10, 10, layouts, GAP8))
+    front = [cost(plan, target) for plan in chain_front(stages, 10, 10, layouts, target, most_rows=most_rows)]
+    for objective in ("latency", "traffic", "energy"):
+        best = cost(best_chain(stages, 10, 10, layouts, target, objective, most_rows=most_rows), target)
+        assert min(objective_key(each, objective) for each in front) == objective_key(best, objective)
+    metrics = [(each.cycles, each.activation_bytes, each.energy) for each in front]
+    for a, b in permutations(metrics, 2):
+        assert any(x < y for x, y in zip(a, b, strict=True))
+
+
+def test_no_front_where_nothing_fits():
+    stages, layouts = SMALL["pw"]
+    assert chain_front(stages, 10, 10, layouts, replace(GAP8, l1_bytes=100)) == ()
 
 
 def test_transfers_stay_within_what_the_dma_moves_at_once():

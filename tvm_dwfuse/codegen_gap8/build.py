@@ -22,6 +22,7 @@ from ..frontend.load import load_model
 from ..frontend.quantized import import_quantized
 from ..integer_network import Activation, Network
 from ..quantization import run_network
+from ..tiling.tuned import TunedPlans
 from .plan import ClusterPlan, plan_network
 from .project import write_project
 from .reader import read_network
@@ -42,6 +43,7 @@ def build_application(
     shapes: Shapes | None = None,
     on_phase: OnPhase | None = None,
     seed: int = 0,
+    tuned: TunedPlans | None = None,
 ) -> ClusterManifest:
     """Compile a quantized network and write its application.
 
@@ -54,6 +56,7 @@ def build_application(
         shapes: shapes by input name, for inputs with dimensions left open.
         on_phase: called with each name of :data:`PHASES` as that phase begins.
         seed: of the example input.
+        tuned: plans on record, taken where latency is the objective.
 
     Raises:
         DwfuseError: the network is not quantized or has an operator without an integer form, a layer does not fit, the
@@ -64,7 +67,7 @@ def build_application(
     network = import_network(model, shapes)
     ports = _ports(model, network)
     report(PHASES[1])
-    plan = plan_network(network, options)
+    plan = plan_network(network, options, tuned=tuned)
     report(PHASES[2])
     example = example_input(network, seed)
     golden = run_network(network, {network.inputs[0]: example})

@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..cluster_options import Objective
 from ..errors import DwfuseError
 from ..groups import Group, GroupedNetwork
 from ..targets.gap8 import ClusterTarget
@@ -44,7 +43,7 @@ def plan_memory(
     grouped: GroupedNetwork,
     target: ClusterTarget,
     cycles: Mapping[str, int] | None = None,
-    objective: Objective = "latency",
+    objective: str = "latency",
 ) -> MemoryPlan:
     """Plan L2 and L3.
 
@@ -52,7 +51,7 @@ def plan_memory(
         grouped: the network cut into groups, each with its tile.
         target: its ``l2_bytes`` are for the network's own code, activations and constants.
         cycles: of each group by name, weights in L2; a rough count of operations by default.
-        objective: whether cycles or L2-L1 bytes of activations matter more.
+        objective: "traffic" if the L2-L1 bytes of activations matter more than cycles.
 
     Raises:
         DwfuseError: a group does not fit L2, or constants and spilled activations do not fit L3.
@@ -91,7 +90,7 @@ def rough_cycles(group: Group) -> int:
 
 
 def _plan_for(
-    grouped: GroupedNetwork, machine: ClusterTarget, cycles: Mapping[str, int], objective: Objective, most_calls: int
+    grouped: GroupedNetwork, machine: ClusterTarget, cycles: Mapping[str, int], objective: str, most_calls: int
 ) -> MemoryPlan:
     """The plan, of at most so many calls, for a machine whose L2 is all for data."""
     needs = Needs(grouped)
@@ -144,7 +143,7 @@ class _Search:
     too_many_calls: bool = False
     tried: dict[Knobs, tuple[MemoryPlan, int]] = field(default_factory=dict)
 
-    def run(self, objective: Objective) -> MemoryPlan | None:
+    def run(self, objective: str) -> MemoryPlan | None:
         """The best plan found, or None if none can be placed.
 
         Pieces and bands are tried with the first placement that works, then all placements with the best of those, then
@@ -166,7 +165,7 @@ class _Search:
             for share, bands in SHARES_AND_BANDS if self.spilled else SHARES_AND_BANDS[:1]:
                 yield Knobs((self.target.l2_bytes // part,) * len(self.needs.grouped.groups), share, bands)
 
-    def _coarsen(self, objective: Objective) -> None:
+    def _coarsen(self, objective: str) -> None:
         """Where pieces of a group need not be so fine, make them larger."""
         for index, group in enumerate(self.needs.grouped.groups):
             best = self._best(objective)
@@ -187,7 +186,7 @@ class _Search:
                     continue
                 self.tried[knobs] = found
 
-    def _best(self, objective: Objective) -> Knobs:
+    def _best(self, objective: str) -> Knobs:
         least = min(plan.total_traffic.activation for plan, _ in self.tried.values())
         limit = least * TRAFFIC_TOLERANCE if objective == "traffic" else math.inf
         return min(

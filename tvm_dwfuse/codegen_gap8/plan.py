@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..choose_groups import choose_groups
-from ..cluster_options import UNFUSED, ClusterOptions, Objective
+from ..choice import Costs
+from ..choose_groups import Chosen, GroupChoice, Rule
+from ..cluster_options import ClusterOptions
 from ..groups import GroupedNetwork
 from ..integer_network import Network
 from ..targets import ClusterTarget
-from ..tiling.cost import Cost, cost
+from ..tiling.cost import Cost
+from ..tiling.tuned import TunedPlans
 from .memory import estimate, plan_memory
 from .memory_plan import L3Transfer, MemoryPlan
 from .memory_streams import Timeline
 
-#: Two plans of a network that the cost model tells apart by less than this may be the other way round on the machine.
-MODEL_ERROR = 0.02
+#: Ways of choosing groups of which the one is taken that is best in the end.
+CONTENDERS: tuple[Rule, ...] = ("exact", "fuse nothing", "fuse everything")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +27,20 @@ class ClusterPlan:
 
     Args:
         machine: the target, with the L1 that may be used.
-        grouped: groups with variants and tiles.
+        chosen: groups with variants and tiles, and what they were chosen from.
         memory: of L2 and L3.
         costs: of each group alone, weights in L2, by name.
     """
 
     machine: ClusterTarget
-    grouped: GroupedNetwork
+    chosen: Chosen
     memory: MemoryPlan
     costs: dict[str, Cost]
+
+    @property
+    def grouped(self) -> GroupedNetwork:
+        """The groups."""
+        return self.chosen.grouped
 
     @property
     def l1_bytes(self) -> int:
@@ -65,10 +72,17 @@ class ClusterPlan:
             totals[call.group] += sum(step.bytes for step in steps)
         return totals
 
-    def key(self, objective: Objective) -> tuple[int, int]:
-        """What ``objective`` minimises of the whole run, then what decides between equals."""
-        cycles, moved = self.timeline.total, self.memory.total_traffic.activation
-        return (cycles, moved) if objective == "latency" else (moved, cycles)
+    def energy(self, group: str) -> int:
+        """Picojoules of a group by the model of the target, L3 included."""
+        traffic = self.memory.traffic[group]
+        l1_l2_bytes = traffic.activation + traffic.constant_in
+        return self.machine.energy(self.cycles[group], l1_l2_bytes, self.l3_bytes[group])
+
+    @cached_property
+    def total(self) -> Costs:
+        """The costs of a run, calls and L3 included; memory is the peak of bytes of activations alive at once."""
+        energy = sum(self.energy(group.name) for group in self.grouped.groups)
+        return Costs(self.timeline.total, self.memory.total_traffic.activation, energy, self.chosen.costs.memory)
 
     def counters(self) -> dict[str, int]:
         """The bytes that a run moves, by the names under which the program counts them."""
@@ -86,7 +100,9 @@ class ClusterPlan:
         return {name: cost.cycles for name, cost in self.costs.items()}
 
 
-def plan_network(network: Network, options: ClusterOptions, baseline: bool = False) -> ClusterPlan:
+def plan_network(
+    network: Network, options: ClusterOptions, baseline: bool = False, tuned: TunedPlans | None = None
+) -> ClusterPlan:
     """Choose groups, variants and tiles, and plan the memories.
 
     Args:
@@ -94,22 +110,49 @@ def plan_network(network: Network, options: ClusterOptions, baseline: bool = Fal
         options: target, objective, variant, memory.
         baseline: compile the way of the published kernels, to compare with; see :func:`~tvm_dwfuse.choose_groups.
             choose_groups`.
+        tuned: plans on record, taken where latency is the objective.
 
     Raises:
         DwfuseError: a layer does not fit L1, L2 or L3, or the variant asked for is legal nowhere.
     """
+    choice = _choice(network, options, baseline, tuned)
     if options.variant is not None or baseline:
-        return _plan(network, options, options.variant, baseline)
-    # The choice of groups does not see how the constants stream from L3: without fusing there may be less to wait for.
-    fused, unfused = (_plan(network, options, variant) for variant in (None, UNFUSED))
-    if options.objective == "traffic":
-        return min(fused, unfused, key=lambda plan: plan.key("traffic"))
-    return fused if fused.timeline.total < (1 - MODEL_ERROR) * unfused.timeline.total else unfused
+        return _planned(choice, options, choice.best)
+    # The choice of groups does not see how constants stream from L3: where that takes long, simpler ones may wait less.
+    contenders: dict[tuple[object, ...], Chosen] = {}
+    for rule in CONTENDERS:
+        chosen = choice.by(rule)
+        contenders.setdefault(tuple(chosen.options.values()), chosen)
+    plans = [_planned(choice, options, chosen) for chosen in contenders.values()]
+    return min(plans, key=lambda plan: choice.objective.key(plan.total, plans[0].total))
 
 
-def _plan(network: Network, options: ClusterOptions, variant: str | None, baseline: bool = False) -> ClusterPlan:
-    machine = options.machine()
-    grouped = choose_groups(network, machine, options.objective, variant, options.double_buffer, baseline=baseline)
-    costs = {group.name: cost(group.plan, machine) for group in grouped.groups}
+def plan_by_rule(network: Network, options: ClusterOptions, rule: Rule) -> ClusterPlan:
+    """The plan where groups are chosen by a rule, and by nothing else; to compare with.
+
+    Raises:
+        DwfuseError: see :func:`plan_network`.
+    """
+    choice = _choice(network, options)
+    return _planned(choice, options, choice.by(rule))
+
+
+def _choice(
+    network: Network, options: ClusterOptions, baseline: bool = False, tuned: TunedPlans | None = None
+) -> GroupChoice:
+    return GroupChoice(
+        network,
+        options.machine(),
+        options.objective,
+        options.variant,
+        options.double_buffer,
+        baseline,
+        tuned=tuned,
+    )
+
+
+def _planned(choice: GroupChoice, options: ClusterOptions, chosen: Chosen) -> ClusterPlan:
+    machine, groups = options.machine(), chosen.grouped.groups
+    costs = {group.name: group.cost(machine) for group in groups}
     cycles = {name: each.cycles for name, each in costs.items()}
-    return ClusterPlan(machine, grouped, plan_memory(grouped, machine, cycles, options.objective), costs)
+    return ClusterPlan(machine, chosen, plan_memory(chosen.grouped, machine, cycles, options.objective), costs)

@@ -38,7 +38,8 @@ class Cost:
     """What a plan takes when one call computes everything.
 
     ``cycles`` is the sum of ``parts``: one for each stage's kernels, then "control" (DMA commands, barriers, scalars)
-    and "dma" (waiting for data). ``dma_cycles`` is how long the DMA is busy, most of it beside the kernels.
+    and "dma" (waiting for data). ``dma_cycles`` is how long the DMA is busy, most of it beside the kernels. ``energy``
+    is in picojoules, by the target's model, nothing of L3 in it.
     """
 
     cycles: int
@@ -47,6 +48,7 @@ class Cost:
     activation_bytes: int
     constant_bytes: int
     l1_bytes: int
+    energy: int
     parts: tuple[tuple[str, int], ...]
 
 
@@ -91,13 +93,17 @@ def _total(steps: Sequence[_Step], l1_bytes: int, target: ClusterTarget, names: 
     kernels = [round(sum(count * step.kernels[i] for step, count in counts.items())) for i in range(len(names))]
     control = round(CALL + target.fork + sum(count * step.control for step, count in counts.items()))
     parts = (*zip(names, kernels, strict=True), ("control", control), ("dma", round(waiting)))
+    total_cycles = sum(cycles for _, cycles in parts)
+    activation_bytes = sum(count * step.activation_bytes for step, count in counts.items())
+    constant_bytes = sum(count * step.constant_bytes for step, count in counts.items())
     return Cost(
-        cycles=sum(cycles for _, cycles in parts),
+        cycles=total_cycles,
         compute_cycles=sum(kernels),
         dma_cycles=round(sum(count * step.busy for step, count in counts.items())),
-        activation_bytes=sum(count * step.activation_bytes for step, count in counts.items()),
-        constant_bytes=sum(count * step.constant_bytes for step, count in counts.items()),
+        activation_bytes=activation_bytes,
+        constant_bytes=constant_bytes,
         l1_bytes=l1_bytes,
+        energy=target.energy(total_cycles, activation_bytes + constant_bytes),
         parts=parts,
     )
 

@@ -13,16 +13,22 @@ from functools import cache
 from itertools import combinations, product
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from ..blocks import Conv
-from ..cluster_options import Objective
+from ..choice.pareto_front import nondominated
 from ..codegen_gap8.kernels.scratch import round_up
 from ..targets.gap8 import ClusterTarget
+from ..variants import VARIANTS
 from .balance import TILE
 from .chain import Chain, Tile, is_depthwise, weight_row
 from .cost import Cost, Plan, cost
 from .elementwise import AddPlan, PoolPlan
 
 Traversal = Literal["rows", "channels", "any"]
+
+#: What the plan of one group can be chosen for.
+PlanObjective = Literal["latency", "traffic", "energy"]
 
 _Elementwise = TypeVar("_Elementwise", AddPlan, PoolPlan)
 
@@ -36,10 +42,12 @@ _WEIGHT_TILES = 3
 CONSTANTS_SHARE = 0.7
 
 
-def objective_key(cost: Cost, objective: Objective) -> tuple[int, int]:
+def objective_key(cost: Cost, objective: PlanObjective) -> tuple[int, ...]:
     """What the objective minimises, then what decides between equals."""
     if objective == "latency":
         return cost.cycles, cost.activation_bytes
+    if objective == "energy":
+        return cost.energy, cost.cycles, cost.activation_bytes
     return cost.activation_bytes, cost.cycles
 
 
@@ -50,7 +58,7 @@ def best_chain(
     width: int,
     layouts: tuple[str, ...],
     target: ClusterTarget,
-    objective: Objective = "latency",
+    objective: PlanObjective = "latency",
     traversal: Traversal = "any",
     double_buffer: bool = True,
     dma_transposes: bool = False,
@@ -70,6 +78,30 @@ def best_chain(
     judged = (each for each in fitting if most_rows is None or each[0].tile.rows <= most_rows)
     best = min(judged, key=lambda each: objective_key(each[1], objective), default=None)
     return best[0] if best else None
+
+
+@cache
+def chain_front(
+    stages: tuple[Conv, ...],
+    height: int,
+    width: int,
+    layouts: tuple[str, ...],
+    target: ClusterTarget,
+    traversal: Traversal = "any",
+    double_buffer: bool = True,
+    dma_transposes: bool = False,
+    most_rows: int | None = None,
+) -> tuple[Chain, ...]:
+    """The plans that no other one is better than in cycles, bytes of activations and energy at once, fastest first.
+
+    Args: see :func:`best_chain`.
+    """
+    fitting = _fitting_plans(stages, height, width, layouts, target, traversal, double_buffer, dma_transposes)
+    judged = [each for each in fitting if most_rows is None or each[0].tile.rows <= most_rows]
+    if not judged:
+        return ()
+    costs = [(cost.cycles, cost.activation_bytes, cost.energy) for _, cost in judged]
+    return tuple(judged[index][0] for index in nondominated(np.array(costs)))
 
 
 @cache
@@ -105,7 +137,9 @@ def smallest_l1(
 
 
 @cache
-def best_add(elements: int, target: ClusterTarget, objective: Objective, double_buffer: bool = True) -> AddPlan | None:
+def best_add(
+    elements: int, target: ClusterTarget, objective: PlanObjective, double_buffer: bool = True
+) -> AddPlan | None:
     """The best plan of a sum, or None where not even four elements fit."""
     chunks = sorted({_part(elements, parts, TILE) for parts in _PARTS})
     plans = [AddPlan(elements, chunk, double, target.cores) for chunk in chunks for double in {double_buffer, False}]
@@ -119,7 +153,7 @@ def best_pool(
     channels: int,
     layout: str,
     target: ClusterTarget,
-    objective: Objective,
+    objective: PlanObjective,
     double_buffer: bool = True,
 ) -> PoolPlan | None:
     """The best plan of a global average pool, or None where not even four channels fit."""
@@ -132,12 +166,14 @@ def best_pool(
     return _best_fitting(plans, target, objective)
 
 
-def _best_fitting(plans: Sequence[_Elementwise], target: ClusterTarget, objective: Objective) -> _Elementwise | None:
-    fitting = [plan for plan in plans if _fits(plan, target)]
+def _best_fitting(
+    plans: Sequence[_Elementwise], target: ClusterTarget, objective: PlanObjective
+) -> _Elementwise | None:
+    fitting = [plan for plan in plans if fits(plan, target)]
     return min(fitting, key=lambda plan: objective_key(cost(plan, target), objective), default=None)
 
 
-def _fits(plan: Plan, target: ClusterTarget) -> bool:
+def fits(plan: Plan, target: ClusterTarget) -> bool:
     """Whether L1 holds the buffers, the DMA moves each of their slots in one transfer, and L2 holds the constants."""
     if plan.l1_bytes > target.l1_bytes:
         return False
@@ -149,6 +185,18 @@ def _fits(plan: Plan, target: ClusterTarget) -> bool:
         buffer.bytes // buffer.slots for buffer in plan.buffers if not buffer.name.startswith(("l1_m", "l1_scratch"))
     )
     return max(sizes) <= target.dma_max_bytes
+
+
+def traversal_of(variant: str) -> Traversal:
+    """The traversal that a variant's name ends in; "any" for a single layer."""
+    if variant not in VARIANTS:
+        return "any"
+    return "rows" if VARIANTS[variant].traversal == "rows" else "channels"
+
+
+def few_iterations(steps: int, blocks: int) -> bool:
+    """Whether a walk of so many steps and blocks is considered at all."""
+    return steps * blocks <= _MOST_ITERATIONS or 1 in (steps, blocks)
 
 
 def call_constants(chain: Chain) -> int:
@@ -179,7 +227,7 @@ def _fitting(chain: Chain, traversal: Traversal, double_buffer: bool, target: Cl
             fitting = []
             for tile in weights_of_first:
                 plan = replace(chain, tile=tile)
-                if not _fits(_single(plan), target):
+                if not fits(_single(plan), target):
                     break
                 fitting.append(plan)
             for plan in fitting[-_WEIGHT_TILES:]:
@@ -195,7 +243,7 @@ def _shapes(chain: Chain, traversal: Traversal) -> Iterator[tuple[int, int]]:
     for rows in sorted({_part(all_rows, parts, 1) for parts in row_parts}):
         for channels in sorted({_part(all_channels, parts, TILE) for parts in channel_parts}):
             steps, blocks = -(-all_rows // rows), -(-all_channels // channels)
-            if steps * blocks <= _MOST_ITERATIONS or 1 in (steps, blocks):
+            if few_iterations(steps, blocks):
                 yield rows, channels
 
 
@@ -227,14 +275,7 @@ def _single(chain: Chain) -> Chain:
 
 def _largest_doubles(chain: Chain, target: ClusterTarget) -> list[Chain]:
     """The plan with the largest choices of double buffers that fit; those that would change nothing are left out."""
-    several = chain.steps * chain.blocks > 1
-    streams = any(chain.streams_weights(i) for i in range(len(chain.stages)))
-    useful = {
-        "x": several and not chain.input_resident,
-        "y": several,
-        "w": chain.blocks > 1 or streams,
-    }
-    names = [name for name, use in useful.items() if use]
+    names = useful_doubles(chain)
     fitting: list[tuple[set[str], Chain]] = []
     for number in range(len(names), -1, -1):
         for chosen in map(set, combinations(names, number)):
@@ -242,9 +283,17 @@ def _largest_doubles(chain: Chain, target: ClusterTarget) -> list[Chain]:
                 continue
             tile = replace(chain.tile, double_x="x" in chosen, double_y="y" in chosen, double_w="w" in chosen)
             plan = replace(chain, tile=tile)
-            if _fits(plan, target):
+            if fits(plan, target):
                 fitting.append((chosen, plan))
     return [plan for _, plan in fitting]
+
+
+def useful_doubles(chain: Chain) -> list[str]:
+    """Which of "x", "y" and "w" a second buffer changes anything for."""
+    several = chain.steps * chain.blocks > 1
+    streams = any(chain.streams_weights(i) for i in range(len(chain.stages)))
+    useful = {"x": several and not chain.input_resident, "y": several, "w": chain.blocks > 1 or streams}
+    return [name for name, use in useful.items() if use]
 
 
 def _part(whole: int, parts: int, unit: int) -> int:
