@@ -3,6 +3,7 @@
 from .canonicalize import canonicalize_passes
 from .canonicalize_activations import CanonicalizeActivations
 from .canonicalize_pooling import CanonicalizePooling
+from .choose_fusion import FUSED, UNFUSED, ChooseFusion, FixedRule, FusionPlan, FusionPlanner, PlannedKernel
 from .choose_variants import ChooseVariants, prefer_variant, same_layout_first
 from .composite import composite_block, composite_kind, composite_operands
 from .explain_blocks import BlockReport, explain_blocks
@@ -18,27 +19,37 @@ from .match_blocks import Match, Resolve, find_blocks, find_convolutions, prefer
 from .match_depthwise import DepthwiseMatch, find_depthwise
 from .partition_for_cluster import PartitionForCluster, region_options, regions
 from .pointwise_to_matmul import PointwiseToMatmul
+from .price_candidates import KernelPrices, Price
 from .raise_call_tir import RaiseCallTir
 from .schedule_remaining import ScheduleRemaining
 from .simplify_inference import SimplifyInference
 from .to_channels_last import ToChannelsLast
 
 __all__ = [
+    "FUSED",
+    "UNFUSED",
     "BlockReport",
     "CanonicalizeActivations",
     "CanonicalizePooling",
+    "ChooseFusion",
     "ChooseVariants",
     "DepthwiseMatch",
+    "FixedRule",
     "FoldBatchNorm",
     "FoldConstantArithmetic",
     "FoldPadIntoConv",
     "FuseConvolutions",
     "FuseSeparableBlocks",
+    "FusionPlan",
+    "FusionPlanner",
+    "KernelPrices",
     "LowerComposites",
     "LowerDepthwiseTraining",
     "Match",
     "PartitionForCluster",
+    "PlannedKernel",
     "PointwiseToMatmul",
+    "Price",
     "RaiseCallTir",
     "Resolve",
     "ScheduleRemaining",

@@ -11,9 +11,7 @@ from schedules import legal_variants
 from tvm_dwfuse.blocks import Block
 from tvm_dwfuse.variants import Variant
 
-from .composite import composite_block, composite_kind
-
-VARIANT_ATTR = "dwfuse.variant"
+from .composite import VARIANT_ATTR, composite_block, composite_kind
 
 #: Picks one of the legal variants of a block; the list is never empty.
 Choose = Callable[[Block, list[Variant]], Variant]
@@ -40,7 +38,7 @@ def prefer_variant(name: str) -> Choose:
 
 @tvm.transform.module_pass(opt_level=0, name="ChooseVariants")
 class ChooseVariants:
-    """Writes the name of a variant into the attribute ``dwfuse.variant`` of every fused composite.
+    """Writes the name of a variant into the attribute ``dwfuse.variant`` of every fused composite that has none yet.
 
     Single-stage composites have no variants and stay as they are, and so does a block that no variant computes
     (an inverted residual in NCHW): :class:`~relay_passes.LowerComposites` leaves that to TVM.
@@ -56,7 +54,7 @@ class ChooseVariants:
         """The module with variants chosen; ``mod`` itself stays as it is."""
         mod = mod.clone()
         for gv, func in mod.functions_items():
-            if not isinstance(func, relax.Function) or composite_kind(func) is None:
+            if not isinstance(func, relax.Function) or composite_kind(func) is None or composite_variant(func):
                 continue
             block = composite_block(func)
             legal = legal_variants(block)

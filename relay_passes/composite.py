@@ -1,9 +1,10 @@
 """Composites: Relax functions that hold one matched block, how they are made and how they are read back.
 
 A composite has the attributes that ``relax.transform.FuseOpsByPattern`` would give it, ``Primitive`` and ``Composite``
-(``"dwfuse.<kind>"``), and ``dwfuse.block``, the :class:`~tvm_dwfuse.blocks.Block` as JSON. Its parameters are the
-activations in the order of ``Block.operands()``; weights and biases stand as constants in its body of plain Relax
-operators, so that it can be legalized and run by whoever knows nothing of it.
+(``"dwfuse.<kind>"``), ``dwfuse.block``, the :class:`~tvm_dwfuse.blocks.Block` as JSON, and ``dwfuse.variant`` as soon
+as it is known which variant computes it. Its parameters are the activations in the order of ``Block.operands()``;
+weights and biases stand as constants in its body of plain Relax operators, so that it can be legalized and run by
+whoever knows nothing of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .dataflow import Dataflow, is_tensor_constant
 from .match_blocks import Match, find_blocks, find_convolutions
 
 BLOCK_ATTR = "dwfuse.block"
+VARIANT_ATTR = "dwfuse.variant"
 _PREFIX = "dwfuse."
 
 
@@ -65,6 +67,8 @@ def build_composite(match: Match, flow: Dataflow, name: str) -> relax.Function:
     residuals = {var: params[key] for key, var in activations(match).items() if key.startswith("r")}
     known = {var: params[key] for key, var in activations(match).items() if not key.startswith("r")}
     attrs = {"Composite": match.composite, "Primitive": True, BLOCK_ATTR: match.block.to_json()}
+    if match.variant:
+        attrs[VARIANT_ATTR] = match.variant
 
     def value(at: int) -> relax.Call:
         call = flow.call(at)

@@ -38,18 +38,22 @@ class BlockReport:
         return f"{self.function}/{self.conv} ({self.shape or 'depthwise'}): {outcome}: {self.reason}"
 
 
-def explain_blocks(mod: tvm.IRModule, resolve: Resolve = program_order) -> list[BlockReport]:
+def explain_blocks(
+    mod: tvm.IRModule, resolve: Resolve = program_order, left_out: str = "the resolve rule left out"
+) -> list[BlockReport]:
     """One report for every depthwise convolution of a module that FuseSeparableBlocks has not yet seen.
 
-    In program order, function by function. ``resolve`` is the rule that the pass will be given.
+    In program order, function by function. ``resolve`` is the rule that the pass will be given, ``left_out`` what is
+    said, before the blocks, where it takes none of those that there are.
 
     Raises:
         ValueError: ``resolve`` returns two matches that overlap.
     """
-    return [report for gv, func in open_functions(mod) for report in _explain(gv.name_hint, func, resolve)]
+    functions = open_functions(mod)
+    return [report for gv, func in functions for report in _explain(gv.name_hint, func, resolve, left_out)]
 
 
-def _explain(name: str, func: relax.Function, resolve: Resolve) -> list[BlockReport]:
+def _explain(name: str, func: relax.Function, resolve: Resolve, left_out: str) -> list[BlockReport]:
     flow = Dataflow(func)
     stages = read_stages(flow)
     found, chosen = find_blocks(name, func), choose_blocks(name, func, resolve)
@@ -66,7 +70,7 @@ def _explain(name: str, func: relax.Function, resolve: Resolve) -> list[BlockRep
             reason = stage
         else:
             candidates = [match for match in found if at in match.positions]
-            reason = _lost(candidates, chosen) if candidates else _no_partner(flow, stages, stage)
+            reason = _lost(candidates, chosen, left_out) if candidates else _no_partner(flow, stages, stage)
         reports.append(BlockReport(name, flow.var(at).name, shape, match.composite if match else None, reason))
     return reports
 
@@ -80,10 +84,10 @@ def _is_depthwise(flow: Dataflow, at: int) -> bool:
     return weight_shape is not None and weight_shape[str(call.attrs.kernel_layout).index("I")] == 1
 
 
-def _lost(candidates: list[Match], chosen: list[Match]) -> str:
+def _lost(candidates: list[Match], chosen: list[Match], left_out: str) -> str:
     winners = [str(match) for match in chosen if any(match.overlaps(candidate) for candidate in candidates)]
     if not winners:
-        return f"the resolve rule left out {' and '.join(str(candidate) for candidate in candidates)}"
+        return f"{left_out} {' and '.join(str(candidate) for candidate in candidates)}"
     return f"lost to overlapping {' and '.join(winners)}"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import tvm
 from tvm import relax, tirx
 
-from schedules import Kernel, build_kernel
+from schedules import Kernel, Knobs, build_kernel
 from tvm_dwfuse.blocks import Block, Layout, activation_shape
 from tvm_dwfuse.targets import CpuTarget
 from tvm_dwfuse.variants import Variant
@@ -22,6 +23,19 @@ _OPAQUE = 8
 _PERMUTE_DIMS = tvm.ir.Op.get("relax.permute_dims")
 _FEW_CHANNELS = 4
 
+#: Attributes of a kernel that tell what it computes: the block as JSON, and its variant if it has one.
+KERNEL_BLOCK_ATTR = "dwfuse.kernel_block"
+KERNEL_VARIANT_ATTR = "dwfuse.kernel_variant"
+
+#: The knobs of the kernel for a block, its variant and the layout of its input where that is not the block's; None
+#: leaves them at their defaults.
+KnobsFor = Callable[[Block, Variant | None, Layout | None], Knobs | None]
+
+
+def default_everywhere(block: Block, variant: Variant | None, source: Layout | None) -> None:
+    """The rule that leaves all knobs at their defaults."""
+    del block, variant, source
+
 
 @tvm.transform.module_pass(opt_level=0, name="LowerComposites")
 class LowerComposites:
@@ -34,15 +48,17 @@ class LowerComposites:
     Args:
         target: the machine to schedule for.
         threads: threads that one kernel uses.
+        knobs_for: gives the knobs of each kernel, such as tuned ones; by default all stay at their defaults.
     """
 
-    def __init__(self, target: CpuTarget, threads: int = 1) -> None:
+    def __init__(self, target: CpuTarget, threads: int = 1, knobs_for: KnobsFor = default_everywhere) -> None:
         self.target = target
         self.threads = threads
+        self.knobs_for = knobs_for
 
     def transform_module(self, mod: tvm.IRModule, _ctx: tvm.transform.PassContext) -> tvm.IRModule:
         """The module with its composites lowered; ``mod`` itself stays as it is."""
-        lowering = _Lowering(mod, self.target, self.threads)
+        lowering = _Lowering(mod, self.target, self.threads, self.knobs_for)
         for gv, func in mod.functions_items():
             if isinstance(func, relax.Function) and composite_kind(func) is None:
                 lowering.builder_.update_func(gv, lowering.visit_expr(func))
@@ -63,11 +79,12 @@ def _opened(mod: tvm.IRModule) -> tvm.IRModule:
 
 @relax.expr_functor.mutator
 class _Lowering(relax.PyExprMutator):
-    def __init__(self, mod: tvm.IRModule, target: CpuTarget, threads: int) -> None:
+    def __init__(self, mod: tvm.IRModule, target: CpuTarget, threads: int, knobs_for: KnobsFor) -> None:
         super().__init__(mod)
         self._mod = mod
         self._target = target
         self._threads = threads
+        self._knobs_for = knobs_for
         self._kernels: dict[tuple[Block, str | None, Layout | None], tuple[tvm.ir.GlobalVar, Kernel]] = {}
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
@@ -85,7 +102,7 @@ class _Lowering(relax.PyExprMutator):
         if variant is None and len(block.stages) > 1:
             return call
         passed = dict(zip(func.params, call.args, strict=True))
-        source = self._unpermuted(call.args[0]) if _can_read_nchw(block) else None
+        source = self._unpermuted(call.args[0]) if can_read_nchw(block) else None
         if source is not None:
             passed[func.params[0]] = source
         gv, kernel = self._kernel(kernel_block(block), variant, None if source is None else "NCHW")
@@ -104,17 +121,19 @@ class _Lowering(relax.PyExprMutator):
         name = variant.name if variant else None
         key = (block, name, source)
         if key not in self._kernels:
-            kernel = build_kernel(block, variant, self._target, self._threads, source=source)
-            gv = self.builder_.add_func(as_kernel(kernel.func), kernel_name(block, variant))
+            knobs = self._knobs_for(block, variant, source)
+            kernel = build_kernel(block, variant, self._target, self._threads, knobs, source)
+            func = as_kernel(kernel.func).with_attr(KERNEL_BLOCK_ATTR, block.to_json())
+            if name:
+                func = func.with_attr(KERNEL_VARIANT_ATTR, name)
+            gv = self.builder_.add_func(func, kernel_name(block, variant))
             self._kernels[key] = gv, kernel
         return self._kernels[key]
 
     def _unpermuted(self, value: relax.Expr) -> relax.Expr | None:
         """What ``value`` was before a change from NCHW to NHWC, None if it is no such change."""
         bound = self.lookup_binding(value) if isinstance(value, relax.Var) else None
-        if not isinstance(bound, relax.Call) or bound.op != _PERMUTE_DIMS:
-            return None
-        return bound.args[0] if [int(axis) for axis in bound.attrs.axes] == [0, 2, 3, 1] else None
+        return bound.args[0] if bound is not None and is_change_to_nhwc(bound) else None
 
     def _reshaped(self, value: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
         if tuple(int(extent) for extent in value.ty.shape) == shape:
@@ -143,7 +162,14 @@ def kernel_block(block: Block) -> Block:
     return replace(block, batch=1, width=block.batch, layout="NHWC")
 
 
-def _can_read_nchw(block: Block) -> bool:
+def is_change_to_nhwc(value: relax.Expr) -> bool:
+    """Whether ``value`` is a call that changes the layout of its argument from NCHW to NHWC."""
+    if not isinstance(value, relax.Call) or value.op != _PERMUTE_DIMS:
+        return False
+    return [int(axis) for axis in value.attrs.axes] == [0, 2, 3, 1]
+
+
+def can_read_nchw(block: Block) -> bool:
     """Whether a kernel for this NHWC block may read an NCHW input: the stem of a network takes the layout change in.
 
     A dense convolution broadcasts its input element by element and copies its rows anyhow, if it is padded. With many

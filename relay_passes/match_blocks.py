@@ -30,6 +30,7 @@ class Match:
         operands: for each name of ``block.operands()`` the expression that the function holds: a constant for
             weights and biases, a variable for activations (``scale`` is still (N, C, 1, 1) or (N, 1, 1, C) here).
         weight_axes: for each ``w<i>`` the axes of the constant in the order O, I, H, W (O, I for a dense layer).
+        variant: name of the variant that computes it, where that is chosen together with the blocks.
     """
 
     function: str
@@ -39,6 +40,7 @@ class Match:
     convs: tuple[str, ...]
     operands: dict[str, relax.Expr]
     weight_axes: dict[str, tuple[int, ...]]
+    variant: str | None = None
 
     @property
     def composite(self) -> str:

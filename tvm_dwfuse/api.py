@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import __version__, artifact, linker
 from .artifact import Manifest, TargetInfo, TensorInfo
+from .choice import Objective
+from .chosen import Choice, Step
 from .cross_network import CrossNetwork
 from .errors import DwfuseError
 from .network import CompiledNetwork, OperatorTime
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from relay_passes import BlockReport
 
     from .targets import CpuTarget
+    from .tuning.records import Records
 
 Model: TypeAlias = "str | Path | onnx.ModelProto | tvm.IRModule"
 Shapes = Mapping[str, tuple[int, ...]]
@@ -56,6 +59,10 @@ def compile(
     variant: str | None = None,
     c_library: bool = True,
     on_phase: OnPhase | None = None,
+    db: str | Path | None = None,
+    objective: str | None = None,
+    tuned: bool = True,
+    memory_limit: int | None = None,
 ) -> CompiledNetwork:
     """Compile a network for a target.
 
@@ -68,32 +75,41 @@ def compile(
         variant: use this variant for every block it supports, instead of choosing block by block.
         c_library: whether a target other than the host also gets a plain C library; without it qemu cannot run it.
         on_phase: called with each name of :data:`PHASES`, or :data:`CROSS_PHASES`, as that phase begins.
+        db: folder with the records of ``dwfuse tune``, which go before those that the package ships.
+        objective: what to minimise by choosing what is fused and how: "latency", "traffic", "energy", "memory", or
+            weights such as "latency=1,traffic=0.2". None is the latency, or without ``tuned`` no choice by costs: the
+            longest blocks are fused in the order of the program.
+        tuned: whether kernels are built by the records of tuning that there are; else all by default knobs.
+        memory_limit: bytes of activations that may be alive at once.
 
     Returns:
         The network, loaded; for a target other than the host a :class:`~tvm_dwfuse.cross_network.CrossNetwork`, which
         runs under qemu and cannot be timed.
 
     Raises:
-        DwfuseError: the model cannot be read or supported, a shape is left open, the target, the variant or the number
-            of threads does not exist, or there is no compiler to link with.
+        DwfuseError: the model cannot be read or supported, a shape is left open, the target, the variant, the
+            objective, the database or the number of threads does not exist, nothing fits the limit of memory, or there
+            is no compiler to link with.
     """
     report = on_phase or (lambda phase: None)
     machine = _target(target)
+    _check_runs_here(machine)
     if variant is not None:
         _check_variant(variant)
     count = check_elsewhere(threads) if machine.triple else check_threads(threads)
+    choosing = _Choosing(fuse, variant, _records(db, tuned), _objective(objective), memory_limit)
     _check_compilers(machine, c_library)
 
     report("import")
-    module = _import(model, shapes)
+    module = import_model(model, shapes)
     report("fuse and schedule")
-    lowered = _lower(module, machine, count, fuse, variant)
+    lowered, choice = _lower(module, machine, count, choosing)
     fused = _count_fused(lowered)
     if variant is not None and variant not in fused:
         warnings.warn(
             f"variant {variant} applies to no block of {_model_name(model)}; networks run in NHWC", stacklevel=2
         )
-    manifest = _manifest(model, module, machine, count, fused)
+    manifest = _manifest(model, module, machine, count, fused, choice)
     report("generate code")
     executable = _build(lowered, machine)
     report("link")
@@ -125,22 +141,35 @@ def load(folder: str | Path) -> CompiledNetwork:
 
 @dataclass(frozen=True)
 class ExplainedBlock:
-    """What becomes of one depthwise convolution; ``variant`` names the kernel that computes it, None if not fused."""
+    """What becomes of one depthwise convolution.
+
+    ``variant`` names the kernel that computes it, None if not fused; ``step`` is all about that kernel, None where the
+    convolution has a form that none of ours computes. ``objective`` says which costs to tell.
+    """
 
     report: BlockReport
     variant: str | None
+    step: Step | None = None
+    objective: str = "latency"
 
     def __str__(self) -> str:
-        return f"{self.report}, as {self.variant}" if self.variant else str(self.report)
+        text = f"{self.report}, as {self.variant}" if self.variant else str(self.report)
+        return f"{text}\n    {self.step.describe(Objective.parse(self.objective))}" if self.step else text
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What :func:`explain` found: each depthwise convolution, and the time by operator when it was asked for."""
+    """What :func:`explain` found.
+
+    ``blocks`` are the depthwise convolutions, ``choice`` is all that was chosen; ``profile`` has the time by operator,
+    and ``front`` the Pareto front as a table, where they were asked for.
+    """
 
     model: str
     blocks: tuple[ExplainedBlock, ...]
     profile: tuple[OperatorTime, ...] = ()
+    choice: Choice | None = None
+    front: str = ""
 
 
 def explain(
@@ -150,23 +179,42 @@ def explain(
     shapes: Shapes | None = None,
     profile: bool = False,
     on_phase: OnPhase | None = None,
+    db: str | Path | None = None,
+    objective: str | None = None,
+    tuned: bool = True,
+    memory_limit: int | None = None,
+    pareto: bool = False,
 ) -> Explanation:
     """Tell which separable blocks a network has, how each is fused, and why not where it is not.
 
     Args:
-        model, target, threads, shapes, on_phase: see :func:`compile`.
+        model, target, threads, shapes, on_phase, db, objective, tuned, memory_limit: see :func:`compile`.
         profile: also compile the network and time its operators.
+        pareto: also find all choices none of which is as good as another in latency, traffic, energy and memory.
 
     Raises:
         DwfuseError: see :func:`compile`.
     """
-    if _target(target).triple and profile:
+    machine = _target(target)
+    if machine.triple and profile:
         raise DwfuseError(f"target {target!r}: only a network for this machine can be profiled; leave --profile out")
-    blocks = _explain_blocks(_import(model, shapes))
-    times: list[OperatorTime] = []
-    if profile:
-        times = compile(model, target, threads, shapes, on_phase=on_phase).profile()
-    return Explanation(_model_name(model), tuple(blocks), tuple(times))
+    count = check_elsewhere(threads) if machine.triple else check_threads(threads)
+    choosing = _Choosing(True, None, _records(db, tuned), _objective(objective), memory_limit)
+    explanation = _explain(model, import_model(model, shapes), machine, count, choosing, pareto)
+    if not profile:
+        return explanation
+    network = compile(
+        model,
+        target,
+        threads,
+        shapes,
+        on_phase=on_phase,
+        db=db,
+        objective=objective,
+        tuned=tuned,
+        memory_limit=memory_limit,
+    )
+    return replace(explanation, profile=tuple(network.profile()))
 
 
 def signature(model: Model, shapes: Shapes | None = None) -> Signature:
@@ -175,7 +223,14 @@ def signature(model: Model, shapes: Shapes | None = None) -> Signature:
     Raises:
         DwfuseError: see :func:`compile`.
     """
-    return _signature(model, _import(model, shapes))
+    return _signature(model, import_model(model, shapes))
+
+
+def _check_runs_here(machine: CpuTarget) -> None:
+    """Refuse a target of this machine's architecture whose instructions its CPU does not have."""
+    missing = sorted(set(_target_info(machine).features) - _host_features())
+    if missing and not machine.triple:
+        raise DwfuseError(f"target {machine.name!r}: this CPU lacks {', '.join(missing)}; leave --target out")
 
 
 def _target(name: str) -> CpuTarget:
@@ -191,7 +246,12 @@ def _check_variant(name: str) -> None:
         raise DwfuseError(str(error)) from error
 
 
-def _import(model: Model, shapes: Shapes | None) -> tvm.IRModule:
+def import_model(model: Model, shapes: Shapes | None) -> tvm.IRModule:
+    """The Relax module of a network; a module is taken as it is.
+
+    Raises:
+        DwfuseError: the model cannot be read or supported, or a shape is left open.
+    """
     import tvm
 
     if isinstance(model, tvm.IRModule):
@@ -201,11 +261,47 @@ def _import(model: Model, shapes: Shapes | None) -> tvm.IRModule:
     return import_onnx(model, shapes=dict(shapes) if shapes else None)
 
 
-def _lower(module: tvm.IRModule, machine: CpuTarget, threads: int, fuse: bool, variant: str | None) -> tvm.IRModule:
-    from .pipeline import lowering_pipeline
+@dataclass(frozen=True)
+class _Choosing:
+    """How kernels are chosen, see :func:`compile`; ``records`` is None where none are wanted."""
 
+    fuse: bool
+    variant: str | None
+    records: Records | None
+    objective: str | None
+    memory_limit: int | None
+
+
+def _records(db: str | Path | None, tuned: bool) -> Records | None:
+    if db is not None and not tuned:
+        raise DwfuseError(f"{db}: records are not wanted without tuning; leave --db or --no-tuned out")
+    from .pipeline import open_records
+
+    return open_records(db, tuned)
+
+
+def _objective(text: str | None) -> str | None:
+    return None if text is None else str(Objective.parse(text))
+
+
+def _lower(module: tvm.IRModule, machine: CpuTarget, threads: int, choosing: _Choosing) -> tuple[tvm.IRModule, Choice]:
+    from .pipeline import fusion_planner, planned_pipeline
+    from .plan_choice import choice_of
+
+    planner = fusion_planner(machine, threads, **vars(choosing))
     with machine.tvm_target():
-        return lowering_pipeline(machine, threads, fuse=fuse, variant=variant)(module)
+        canonical = _canonical(module)
+        plan = planner.plan(canonical)  # here and not in a pass, out of which errors come as other ones
+        lowered = planned_pipeline(machine, threads, planner.prices, lambda _: plan)(canonical)
+    return lowered, choice_of(plan, machine, lowered)
+
+
+def _canonical(module: tvm.IRModule) -> tvm.IRModule:
+    import tvm
+
+    import relay_passes
+
+    return tvm.transform.Sequential(relay_passes.canonicalize_passes())(module)
 
 
 def _build(lowered: tvm.IRModule, machine: CpuTarget) -> Any:
@@ -235,29 +331,32 @@ def _write_c_library(lowered: tvm.IRModule, manifest: Manifest, machine: CpuTarg
         write_c_library(lowered, manifest, machine, folder)
 
 
-def _explain_blocks(module: tvm.IRModule) -> list[ExplainedBlock]:
-    import tvm
-
+def _explain(
+    model: Model, module: tvm.IRModule, machine: CpuTarget, threads: int, choosing: _Choosing, pareto: bool
+) -> Explanation:
     import relay_passes
-    from relay_passes.choose_variants import composite_variant
-    from relay_passes.match_blocks import choose_blocks
 
-    canonical = tvm.transform.Sequential(relay_passes.canonicalize_passes())(module)
-    fused = tvm.transform.Sequential([relay_passes.FuseSeparableBlocks(), relay_passes.ChooseVariants()])(canonical)
-    variants = {
-        relay_passes.composite_block(func): composite_variant(func)
-        for _, func in fused.functions_items()
-        if relay_passes.composite_kind(func)
-    }
-    blocks = {conv: match.block for match in choose_blocks("main", canonical["main"]) for conv in match.convs}
-    explained = []
-    for report in relay_passes.explain_blocks(canonical):
-        variant = variants[blocks[report.conv]] if report.composite else None
-        explained.append(ExplainedBlock(report, variant.name if variant else None))
-    return explained
+    from .pipeline import fusion_planner
+    from .plan_choice import choice_of, front_text
+
+    canonical = _canonical(module)
+    planner = fusion_planner(machine, threads, **vars(choosing))
+    plan = planner.plan(canonical)
+    choice = choice_of(plan, machine)
+    steps = {layer: step for step in choice.steps for layer in step.layers}
+    blocks = []
+    left_out = "cheaper apart than as" if plan.rule == "cheapest" else "no kernel of ours computes"
+    for report in relay_passes.explain_blocks(canonical, plan.resolve, left_out):
+        step = steps.get(report.conv)
+        blocks.append(ExplainedBlock(report, step.variant if step else None, step, choice.objective))
+    name = _model_name(model)
+    front = front_text(name, planner.pareto(canonical)) if pareto else ""
+    return Explanation(name, tuple(blocks), choice=choice, front=front)
 
 
-def _manifest(model: Model, module: tvm.IRModule, machine: CpuTarget, threads: int, fused: dict[str, int]) -> Manifest:
+def _manifest(
+    model: Model, module: tvm.IRModule, machine: CpuTarget, threads: int, fused: dict[str, int], choice: Choice
+) -> Manifest:
     inputs, outputs = _signature(model, module)
     return Manifest(
         model=_model_name(model),
@@ -268,6 +367,7 @@ def _manifest(model: Model, module: tvm.IRModule, machine: CpuTarget, threads: i
         tvm=version("apache-tvm"),
         tvm_dwfuse=__version__,
         fused=fused,
+        choice=choice,
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .chosen import Choice
 from .errors import DwfuseError
 
 FORMAT = 1
@@ -58,7 +59,7 @@ class TargetInfo:
 class Manifest:
     """The facts about an artifact that are needed to load and to describe it.
 
-    ``fused`` has the number of fused blocks by variant name.
+    ``fused`` has the number of fused blocks by variant name; ``choice`` is None in artifacts made before it was told.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Manifest:
     tvm_dwfuse: str
     fused: dict[str, int] = field(default_factory=dict)
     format: int = FORMAT
+    choice: Choice | None = None
 
     def to_json(self) -> str:
         """Indented JSON; :meth:`from_json` reads it back."""
@@ -86,6 +88,8 @@ class Manifest:
         fields["target"] = TargetInfo(**{**fields["target"], "features": tuple(fields["target"]["features"])})
         for key in ("inputs", "outputs"):
             fields[key] = tuple(TensorInfo(**{**info, "shape": tuple(info["shape"])}) for info in fields[key])
+        if fields.get("choice"):
+            fields["choice"] = Choice.from_fields(fields["choice"])
         return Manifest(**fields)
 
 

@@ -7,28 +7,64 @@ Importing this module registers them: ``relax.get_pipeline("dwfuse", target=...,
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import relax
 from tvm.relax import transform
 
 import relay_passes
+from relay_passes import FixedRule, FusionPlan, FusionPlanner, KernelPrices
 
+from .choice import Objective
 from .targets import CpuTarget, get_cpu
+
+if TYPE_CHECKING:
+    from .tuning.records import Records
 
 
 def build_pipeline(
-    target: CpuTarget | str = "host", threads: int = 1, fuse: bool = True, variant: str | None = None
+    target: CpuTarget | str = "host",
+    threads: int = 1,
+    fuse: bool = True,
+    variant: str | None = None,
+    db: str | Path | None = None,
+    objective: str | None = None,
+    tuned: bool = True,
 ) -> tvm.transform.Pass:
-    """All phases for a CPU, as one pass over a Relax module with ``main``; see :func:`lowering_pipeline`."""
+    """All phases for a CPU, as one pass over a Relax module with ``main``; options as of ``tvm_dwfuse.compile``."""
+    records = open_records(db, tuned)
     # The last phase: to the virtual machine.
-    phases = [lowering_pipeline(target, threads, fuse, variant), relax.pipeline.default_build_pipeline()]
+    phases = [
+        lowering_pipeline(target, threads, fuse, variant, records, objective),
+        relax.pipeline.default_build_pipeline(),
+    ]
     return tvm.transform.Sequential(phases, name="dwfuse")
 
 
+def open_records(db: str | Path | None = None, tuned: bool = True) -> Records | None:
+    """The records of the database in the folder ``db``, if any, and of those shipped; None if ``tuned`` is False.
+
+    Raises:
+        DwfuseError: see :meth:`Records.open`.
+    """
+    if not tuned:
+        return None
+    from .tuning.records import Records
+
+    return Records.open(Path(db) if db else None)
+
+
 def lowering_pipeline(
-    target: CpuTarget | str = "host", threads: int = 1, fuse: bool = True, variant: str | None = None
+    target: CpuTarget | str = "host",
+    threads: int = 1,
+    fuse: bool = True,
+    variant: str | None = None,
+    records: Records | None = None,
+    objective: str | None = None,
+    memory_limit: int | None = None,
 ) -> tvm.transform.Pass:
     """The phases to a module whose ``main`` is nothing but calls of scheduled TensorIR functions.
 
@@ -38,27 +74,62 @@ def lowering_pipeline(
         target: the machine, or a name from ``tvm_dwfuse.targets.target_names()``.
         threads: threads that each kernel uses.
         fuse: whether separable blocks are fused; else every convolution is computed alone.
-        variant: the variant to use wherever it is legal, instead of the default choice.
+        variant: the variant to use wherever it is legal, in the blocks that the default rule takes.
+        records: of tuning; the kernels that have one are built with its knobs.
+        objective: what is minimised, see :meth:`Objective.parse`. None is the latency where there are records, and
+            else the default rule, which asks for no costs: the longest blocks in program order.
+        memory_limit: bytes of activations that may be alive at once.
 
     Raises:
-        DwfuseError: there is no such target.
+        DwfuseError: there is no such target or objective.
+        RuntimeError: (when run) nothing fits the limit of memory.
         ValueError: there is no such variant.
     """
     machine = get_cpu(target) if isinstance(target, str) else target
-    choose = relay_passes.prefer_variant(variant) if variant else relay_passes.same_layout_first
+    planner = fusion_planner(machine, threads, fuse, variant, records, objective, memory_limit)
+    # One form for what can be written in many; activations NHWC from end to end.
+    phases = [*relay_passes.canonicalize_passes(), planned_pipeline(machine, threads, planner.prices, planner.plan)]
+    return tvm.transform.Sequential(phases, name="dwfuse_lowering")
+
+
+def planned_pipeline(
+    machine: CpuTarget, threads: int, prices: KernelPrices, plan_for: Callable[[tvm.IRModule], FusionPlan]
+) -> tvm.transform.Pass:
+    """The phases of :func:`lowering_pipeline` behind those to canonical form, by the plan for the module."""
     phases = [
-        # 1. One form for what can be written in many; activations NHWC from end to end.
-        *relay_passes.canonicalize_passes(),
-        # 2. Blocks become composites, then what is left of the convolutions does.
-        *([relay_passes.FuseSeparableBlocks()] if fuse else []),
+        # 1. Blocks become composites, then what is left of the convolutions does.
+        relay_passes.ChooseFusion(plan_for),
         relay_passes.FuseConvolutions(),
-        # 3. Composites become scheduled kernels.
-        relay_passes.ChooseVariants(choose),
-        relay_passes.LowerComposites(machine, threads),
-        # 4. The rest of the network.
+        # 2. Composites become scheduled kernels.
+        relay_passes.LowerComposites(machine, threads, prices.tuned_knobs),
+        # 3. The rest of the network.
         *_remaining_phases(machine, threads),
     ]
-    return tvm.transform.Sequential(phases, name="dwfuse_lowering")
+    return tvm.transform.Sequential(phases, name="dwfuse_planned")
+
+
+def fusion_planner(
+    machine: CpuTarget,
+    threads: int = 1,
+    fuse: bool = True,
+    variant: str | None = None,
+    records: Records | None = None,
+    objective: str | None = None,
+    memory_limit: int | None = None,
+) -> FusionPlanner:
+    """What chooses the kernels of a network; arguments and errors as of :func:`lowering_pipeline`."""
+    rule = _fixed_rule(fuse, variant, by_cost=records is not None or objective is not None)
+    wanted = Objective.parse(objective or "latency")
+    return FusionPlanner(KernelPrices(machine, threads, records), wanted, rule, memory_limit)
+
+
+def _fixed_rule(fuse: bool, variant: str | None, by_cost: bool) -> FixedRule | None:
+    """The rule that is followed whatever it costs, if there is one."""
+    if not fuse:
+        return relay_passes.UNFUSED
+    if variant:
+        return FixedRule(f"variant {variant}", choose=relay_passes.prefer_variant(variant))
+    return None if by_cost else relay_passes.FUSED
 
 
 def build_training_pipeline(
@@ -126,11 +197,13 @@ def build_cluster_pipeline(target: str = "gap8", **options: Any) -> tvm.transfor
     return tvm.transform.Sequential(phases, name="dwfuse_cluster")
 
 
-def code_settings() -> tvm.transform.PassContext:
-    """A context to generate code in. TVM's search for common subexpressions is off: LLVM makes another one, and on
-    register tiles written out as straight lines TVM's took half of the time of compilation.
+def code_settings(without: Sequence[str] = ()) -> tvm.transform.PassContext:
+    """A context to generate code in, ``without`` the passes of these names. TVM's search for common subexpressions is
+    off: LLVM makes another one, and on register tiles written out as straight lines TVM's took half of the time of
+    compilation.
     """
-    return tvm.transform.PassContext(opt_level=3, config={"tirx.disable_cse_tir": True})
+    config = {"tirx.disable_cse_tir": True}
+    return tvm.transform.PassContext(opt_level=3, config=config, disabled_pass=list(without))
 
 
 def register() -> None:

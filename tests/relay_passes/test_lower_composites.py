@@ -108,7 +108,8 @@ def test_a_lowered_block_is_a_call_of_its_kernel_with_packed_weights() -> None:
     packed = kernel.pack("w0", weight.transpose(0, 3, 1, 2))
     builder = relax.BlockBuilder()
     x = relax.Var("x", relax.TensorType((2, 9, 10, 8), "float32"))
-    func = kernel.func.without_attr("global_symbol").with_attr({"op_pattern": 8, "tirx.is_scheduled": True})
+    attrs = {"op_pattern": 8, "tirx.is_scheduled": True, "dwfuse.kernel_block": block.to_json()}
+    func = kernel.func.without_attr("global_symbol").with_attr(attrs)
     (name,) = kernels(lowered)
     gv = builder.add_func(func, name)
     with builder.function("main", [x]):

@@ -118,6 +118,9 @@ def test_golden_outputs_and_planned_bytes(quantized: Path, built: Path, here: Pa
     [
         ([], None),
         (["--objective", "traffic", "--l1", 6000], None),
+        (["--objective", "energy"], None),
+        (["--objective", "memory"], None),
+        (["--objective", "latency=1,energy=0.5"], None),
         (["--variant", "none", "--no-double-buffer"], 0),
         (["--variant", "pwdw_hwc_chw_hwc_rows"], 1),
         (["--target", "pulp-open"], None),
@@ -147,13 +150,61 @@ def test_explain(built: Path) -> None:
         row = next(line for line in lines if line.startswith(f"{group['name']} "))
         assert group["variant"] in row
         assert f"{group['activation_bytes']:,}" in row
-        assert f"  tile {group['tile']}" in lines
+        assert f"  tile {group['tile']}: default" in lines
         for name, address in group["l2"].items():
             assert f"{name} at {address:,}" in output
     total = next(line for line in lines if line.startswith("total"))
     assert f"{sum(group['cycles'] for group in manifest['groups']):,}" in total
     counters = manifest["counters"]
     assert f"{counters['activation_in'] + counters['activation_out']:,}" in total
+    energy = sum(group["energy"] for group in manifest["groups"])
+    peak = max(group["memory"] for group in manifest["groups"])
+    assert f"energy by the model {energy / 1e6:,.1f} uJ, peak of activations alive {peak:,} bytes" in lines
+
+
+def test_the_manifest_tells_what_else_could_have_been(built: Path) -> None:
+    from tvm_dwfuse import load_application
+
+    manifest = json.loads((built / "manifest.json").read_text())
+    assert load_application(built).manifest.groups[0].alternatives[0].cycles > 0
+    output = succeed("explain", built)
+    for group in manifest["groups"]:
+        ways = {way["variant"]: way for way in group["alternatives"]}
+        assert {"unfused", group["variant"]} <= ways.keys()
+        assert ways[group["variant"]]["cycles"] == min(way["cycles"] for way in ways.values())
+        assert ways[group["variant"]]["cycles"] <= group["cycles"]
+        other = group["runner_up"]
+        if other:
+            assert set(group["layers"]) <= set(other["layers"])
+            assert other["instead"]["cycles"] >= other["chosen"]["cycles"]
+            assert f"runner-up {other['instead']['variant']} of {' + '.join(other['layers'])}: " in output
+    assert any(group["runner_up"] for group in manifest["groups"])
+
+
+def test_a_manifest_of_before_there_were_alternatives(built: Path, here: Path) -> None:
+    shutil.copytree(built, "build")
+    manifest = json.loads((here / "build" / "manifest.json").read_text())
+    for group in manifest["groups"]:
+        for name in ("alternatives", "runner_up", "energy", "memory"):
+            del group[name]
+    (here / "build" / "manifest.json").write_text(json.dumps(manifest))
+    assert "cycles by the model" in succeed("explain", "build")
+
+
+def test_the_pareto_front(quantized: Path, built: Path) -> None:
+    lines = succeed("explain", quantized, "--target", "gap8", "--pareto").splitlines()
+    assert lines[0].startswith("int8: ")
+    rows = [line for line in lines if line[:1].isdigit()]
+    assert len(rows) == int(lines[0].split()[1])
+    fastest = sum(
+        way["cycles"]
+        for group in json.loads((built / "manifest.json").read_text())["groups"]
+        for way in group["alternatives"]
+        if way["variant"] == group["variant"]
+    )
+    assert int(rows[0].split()[0].replace(",", "")) <= fastest
+    assert "--pareto: no option of a build" in fail("explain", built, "--pareto")
+    assert "--profile: no option of gap8" in fail("explain", quantized, "--target", "gap8", "--pareto", "--profile")
 
 
 def test_the_application_replaces_another(built: Path, quantized: Path, here: Path) -> None:
@@ -177,15 +228,15 @@ def test_a_float_model_is_told_how_to_be_quantized(make_onnx: MakeOnnx, here: Pa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--target", "gap9"], "unknown target 'gap9'; known targets: host, cortex-a53"),
+        (["--target", "gap9"], "unknown target 'gap9'; known targets: host, "),
         (["--target", "gap8", "--objective", "beauty"], "unknown objective 'beauty'; known: latency, traffic"),
+        (["--target", "gap8", "--objective", "latency=0"], "weight '0' of latency is no number above 0"),
         (["--target", "gap8", "--variant", "dwpw_fast"], "unknown variant 'dwpw_fast'"),
         (["--target", "gap8", "--variant", "pwdwpw_hwc_hwc_hwc_rows", "--l1", "1500"], "L1"),
         (["--target", "gap8", "--l1", "100"], "bytes of L1"),
         (["--target", "gap8", "--l1", "100000"], "L1 of 100000 bytes: gap8 has up to"),
         (["--target", "gap8", "--threads", "2"], "--threads: no option of gap8"),
         (["--target", "gap8", "--no-fuse"], "--no-fuse: no option of gap8"),
-        (["--objective", "latency"], "--objective: no option of host"),
         (["--l1", "4096"], "--l1: no option of host"),
         (["--no-double-buffer"], "--no-double-buffer: no option of host"),
         (["--target", "gap8", "-o", "/proc/nowhere/build"], "/proc/nowhere/build: cannot be written"),
