@@ -11,7 +11,9 @@ README = HERE / "README.md"
 
 PEERS = ["onnxruntime", "openvino"]
 TRAIN = ["scikit-learn"]
-TEST = ["hypothesis", "mypy", "pytest", "ruff", *PEERS, *TRAIN]
+TUNE = ["xgboost"]
+REPORT = ["jinja2", "matplotlib"]
+TEST = ["hypothesis", "mypy", "pytest", "ruff", *PEERS, *REPORT, *TRAIN, *TUNE]
 
 setup(
     name="tvm-dwfuse",
@@ -24,8 +26,10 @@ setup(
         include=["tvm_dwfuse", "tvm_dwfuse.*", "relay_passes", "relay_passes.*", "schedules", "schedules.*"]
     ),
     package_data={
+        "tvm_dwfuse": ["tuned/*/*.json"],
         "tvm_dwfuse.armv8": ["native/*", "*.csv"],
         "tvm_dwfuse.bench": ["*.csv"],
+        "tvm_dwfuse.report_page": ["*.jinja"],
         "tvm_dwfuse.zoo": ["tables/*"],
         "tvm_dwfuse.codegen_c": ["runtime/*", "templates/*"],
         "tvm_dwfuse.codegen_gap8": ["kernels/*", "runtime/*", "templates/*"],
@@ -47,7 +51,8 @@ setup(
         "quantize": ["onnxruntime"],
         "torch": ["torch"],
         "train": TRAIN,
-        "tune": ["xgboost"],
+        "tune": TUNE,
+        "report": REPORT,
         "test": TEST,
         "dev": [*TEST, "pre-commit"],
     },
