@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api import Explanation, OnPhase
     from .api_cluster import ClusterRun
     from .bench.interleave import Progress
+    from .tuning.tuner import OnProgress
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -47,6 +48,19 @@ ShapeOption = Annotated[
 ]
 VariantOption = Annotated[
     str | None, typer.Option(help="Use this fused variant wherever it applies; none fuses nothing on clusters.")
+]
+DbOption = Annotated[
+    Path | None, typer.Option("--db", help="Work-dir of `dwfuse tune`: its records go before those of the package.")
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(help="What to minimise: latency, the default, traffic, energy, memory, or latency=1,traffic=0.2."),
+]
+TunedOption = Annotated[
+    bool, typer.Option("--tuned/--no-tuned", help="Use records of tuning; else defaults and a fixed rule (CPUs).")
+]
+MemoryOption = Annotated[
+    int | None, typer.Option("--memory-limit", min=1, help="Bytes of activations alive at once (CPUs).")
 ]
 
 _verbose = False
@@ -153,9 +167,10 @@ def compile(
     c_library: Annotated[
         bool, typer.Option("--c-library/--no-c-library", help="Write a plain C library too (ARMv8 cores).")
     ] = True,
-    objective: Annotated[
-        str | None, typer.Option(help="What to minimise: latency, the default, or traffic (clusters).")
-    ] = None,
+    objective: ObjectiveOption = None,
+    db: DbOption = None,
+    tuned: TunedOption = True,
+    memory_limit: MemoryOption = None,
     l1: Annotated[int | None, typer.Option("--l1", help="Bytes of L1 that data may take (clusters).")] = None,
     double_buffer: Annotated[
         bool, typer.Option("--double-buffer/--no-double-buffer", help="Transfer while computing (clusters).")
@@ -175,10 +190,11 @@ def compile(
     artifact.check_destination(output)
     shapes = parse_shapes(shape)
     cpu_only = {"--threads": threads, "--no-fuse": not fuse or None, "--no-c-library": not c_library or None}
-    cluster_only = {"--objective": objective, "--l1": l1, "--no-double-buffer": not double_buffer or None}
+    cpu_only |= {"--no-tuned": not tuned or None, "--memory-limit": memory_limit}
+    cluster_only = {"--l1": l1, "--no-double-buffer": not double_buffer or None}
     if _is_cluster(target):
         _refuse(target, cpu_only)
-        asked = {"target": target, "objective": objective, "variant": variant, "l1_bytes": l1}
+        asked = {"target": target, "objective": objective, "variant": variant, "l1_bytes": l1, "db": db}
         given = {name: value for name, value in asked.items() if value is not None}
         _compile_for_cluster(model, output, shapes, {**given, "double_buffer": double_buffer})
         return
@@ -188,9 +204,24 @@ def compile(
     from . import api
 
     with _phases() as on_phase:
-        network = api.compile(model, target, threads, shapes, fuse, variant, c_library, on_phase)
+        network = api.compile(
+            model,
+            target,
+            threads,
+            shapes,
+            fuse,
+            variant,
+            c_library,
+            on_phase,
+            db=db,
+            objective=objective,
+            tuned=tuned,
+            memory_limit=memory_limit,
+        )
         network.save(output)
     typer.echo(_fused_line(network.fused) if fuse else "fusing was switched off")
+    if network.manifest.choice:
+        typer.echo(network.manifest.choice.summary())
     typer.echo(f"wrote {output}")
 
 
@@ -279,12 +310,59 @@ def bench(
 
 @app.command()
 @told_in_one_line
+def tune(
+    model: Annotated[list[Path], typer.Argument(metavar="MODEL.onnx...", help="ONNX files; quantized ones for gap8.")],
+    work_dir: Annotated[Path, typer.Option("--work-dir", help="Folder of the database; it is gone on with.")],
+    target: TargetOption = "host",
+    trials: Annotated[int, typer.Option(min=1, help="Trials that shall be on record in the end.")] = 500,
+    threads: ThreadsOption = None,
+    shape: ShapeOption = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(help="What measures: local, rpc, count (instructions under qemu), gvsoc or model (clusters)."),
+    ] = None,
+    rpc_tracker: Annotated[
+        str | None, typer.Option("--rpc-tracker", metavar="HOST:PORT", help="TVM's RPC tracker, for boards.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Key that the boards are registered with at the tracker.")] = None,
+    limit: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Time limit of building, and of running, a candidate.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Begin no trial after so many minutes.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+) -> None:
+    """Search for the best knobs of each kernel that a network could be made of.
+
+    Every trial is on record at once: a run that was stopped goes on where it was. `dwfuse compile --db` takes the
+    records up.
+    """
+    from .api_tune import Measuring, tune
+    from .files import parse_shapes
+
+    measuring = Measuring(runner, rpc_tracker, key, limit)
+    seconds = None if minutes is None else 60 * minutes
+    shapes = parse_shapes(shape)
+    with stopped_in_one_line(work_dir), tuning_bar() as on_progress:
+        summary = tune(list(model), work_dir, target, trials, threads, shapes, measuring, seed, seconds, on_progress)
+    typer.echo(summary.to_text())
+    typer.echo(f"compile with --db {work_dir}")
+
+
+@app.command()
+@told_in_one_line
 def explain(
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx|BUILD", help="ONNX file, or an application's folder.")],
     target: TargetOption = "host",
     threads: ThreadsOption = None,
     shape: ShapeOption = None,
     profile: Annotated[bool, typer.Option("--profile", help="Also compile, run, and print time by operator.")] = False,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Also print the plans among latency, traffic, energy and memory.")
+    ] = False,
+    db: DbOption = None,
+    objective: ObjectiveOption = None,
+    tuned: TunedOption = True,
+    memory_limit: MemoryOption = None,
 ) -> None:
     """Tell which separable blocks a network has, how each is fused, and why not where it is not.
 
@@ -293,15 +371,55 @@ def explain(
     from .artifact import is_application
 
     if is_application(model):
-        _refuse("a build", {"--threads": threads, "--shape": shape, "--profile": profile or None})
+        given: dict[str, Any] = {"--threads": threads, "--shape": shape}
+        given |= {"--profile": profile or None, "--pareto": pareto or None}
+        given |= {"--db": db, "--objective": objective, "--no-tuned": not tuned or None, "--memory-limit": memory_limit}
+        _refuse("a build", given)
         _explain_cluster(model)
+        return
+    if pareto and _is_cluster(target):
+        _refuse(target, {"--threads": threads, "--profile": profile or None})
+        _print_front(model, target, shape)
         return
     from . import api
     from .files import parse_shapes
 
     with _phases() as on_phase:
-        found = api.explain(model, target, threads, parse_shapes(shape), profile, on_phase)
+        found = api.explain(
+            model,
+            target,
+            threads,
+            parse_shapes(shape),
+            profile,
+            on_phase,
+            db=db,
+            objective=objective,
+            tuned=tuned,
+            memory_limit=memory_limit,
+            pareto=pareto,
+        )
     typer.echo(_explained(found))
+
+
+@app.command()
+@told_in_one_line
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="BUILD", help="Folder that `dwfuse compile` wrote.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="HTML file to write; its charts become PNGs beside it.")
+    ],
+    db: Annotated[Path | None, typer.Option("--db", help="Work-dir of `dwfuse tune`, for the tuning curves.")] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also run the build, and show measured times (CPUs).")
+    ] = False,
+) -> None:
+    """Show what was chosen for a build and what it brought, as one HTML page with charts."""
+    from .report_page import write_build_report
+
+    with _phases() as on_phase:
+        on_phase("drawing")
+        page, *charts = write_build_report(folder, output, db, profile)
+    typer.echo(f"wrote {page} and {len(charts)} charts beside it")
 
 
 def _is_cluster(target: str) -> bool:
@@ -327,6 +445,22 @@ def _compile_for_cluster(
     typer.echo(_fused_line(network.fused) if network.fused else "fused blocks: none")
     typer.echo(f"{network.macs:,} multiply-accumulates in {network.cycles:,} cycles by the model")
     typer.echo(f"wrote {output}")
+
+
+def _print_front(model: Path, target: str, shape: list[str] | None) -> None:
+    from . import api_cluster
+    from .cluster_front import front_text
+    from .files import parse_shapes
+
+    with progress_bar() as progress:
+        found = api_cluster.pareto_front(
+            model,
+            parse_shapes(shape),
+            on_phase=lambda phase: progress(phase, 0, 1),
+            on_place=lambda done, places: progress("find the front", done, places),
+            target=target,
+        )
+    typer.echo(front_text(model.stem, found))
 
 
 def _run_on_cluster(folder: Path, inputs: list[str], output: Path, runner: str, dequantize: bool) -> None:
@@ -368,6 +502,10 @@ def _explained(found: Explanation) -> str:
     lines = [str(block) for block in found.blocks]
     if not any(block.report.composite for block in found.blocks):
         lines.append("no separable block found: nothing is fused")
+    if found.choice:
+        lines += ["", found.choice.summary()]
+    if found.front:
+        lines += ["", found.front]
     if found.profile:
         total = sum(row.median_ms for row in found.profile)
         rows = [
@@ -402,6 +540,29 @@ def progress_bar() -> Iterator[Progress]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total)
+
+
+@contextmanager
+def tuning_bar() -> Iterator[OnProgress]:
+    """A bar on standard error with the best so far and the time left, gone when the job is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda now: bar.update(task, description=now.to_text(), completed=now.done, total=now.total)
+
+
+@contextmanager
+def stopped_in_one_line(work_dir: Path) -> Iterator[None]:
+    """End with status 130, as shells do, when tuning is interrupted, and say how it is gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped: the trials so far are on record in {work_dir}; the same command goes on", err=True)
+        raise typer.Exit(130) from None
 
 
 def main() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .integer_network import Activation, Layer, Network
+from .targets.gap8 import ClusterTarget
 from .tiling.chain import Chain
+from .tiling.cost import Cost, cost
 from .tiling.elementwise import AddPlan, PoolPlan
+from .tiling.tuned import TunedPlan
 
 Plan = Chain | AddPlan | PoolPlan
 
@@ -20,12 +23,18 @@ class Group:
         layers: one layer for each stage of a chain; the activations between them never leave L1.
         variant: a name of ``tvm_dwfuse.variants.VARIANTS``, or ``"unfused"`` for a single layer.
         plan: geometry, tile and buffers.
+        tuned: the record that ``plan`` is from; None for one that the compiler found by itself.
     """
 
     name: str
     layers: tuple[Layer, ...]
     variant: str
     plan: Plan
+    tuned: TunedPlan | None = None
+
+    def cost(self, target: ClusterTarget) -> Cost:
+        """What it takes on ``target``, as measured where there is a measurement, else by the cost model."""
+        return self.tuned.cost(target) if self.tuned else cost(self.plan, target)
 
     @property
     def inputs(self) -> tuple[str, ...]:

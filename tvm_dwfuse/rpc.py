@@ -101,13 +101,9 @@ class RemoteNetwork:
         return [tvm.runtime.tensor(array, self._session.cpu()) for array in arrays]
 
     def _check_arch(self, folder: Path) -> None:
-        """Refuse a server of another architecture, where it tells its own: one with LLVM does."""
-        try:
-            triple = self._session.get_function("target.llvm_get_system_triple")()
-        except AttributeError:
-            return
-        arch, target = triple.partition("-")[0], self.manifest.target
-        if arch != target.arch:
+        """Refuse a server of another architecture, where it tells its own."""
+        arch, target = server_arch(self._session), self.manifest.target
+        if arch and arch != target.arch:
             raise DwfuseError(f"{folder}: compiled for {target.arch}, the machine at {self.address} is {arch}")
 
     def _load(self, library: Path) -> Any:
@@ -124,13 +120,13 @@ class RemoteNetwork:
             yield
         except (RuntimeError, AttributeError, OSError) as error:
             raise DwfuseError(
-                f"RPC server at {self.address} {what}: {_reason(error)}; it needs TVM {self.manifest.tvm} and a CPU "
+                f"RPC server at {self.address} {what}: {reason_of(error)}; it needs TVM {self.manifest.tvm} and a CPU "
                 f"with the instructions of {self.manifest.target.mcpu}"
             ) from error
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """``"board:9090"`` as ``("board", 9090)``; an IPv6 address stands in brackets.
+def parse_address(text: str, option: str = "--rpc") -> tuple[str, int]:
+    """``"board:9090"`` as ``("board", 9090)``; an IPv6 address stands in brackets. Errors name the ``option``.
 
     Raises:
         DwfuseError: the text is not of that form.
@@ -138,8 +134,18 @@ def parse_address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
-        raise DwfuseError(f"--rpc {text}: expected HOST:PORT, such as 192.168.1.7:9090")
+        raise DwfuseError(f"{option} {text}: expected HOST:PORT, such as 192.168.1.7:9090")
     return host, int(port)
+
+
+def server_arch(session: Any) -> str:
+    """The architecture of the machine at the other end of a session, such as "aarch64"; "" where its TVM has no LLVM
+    to ask.
+    """
+    try:
+        return session.get_function("target.llvm_get_system_triple")().partition("-")[0]
+    except AttributeError:
+        return ""
 
 
 def _connect(address: str) -> Any:
@@ -158,7 +164,7 @@ def _connect(address: str) -> Any:
         try:
             sessions.append(tvm.rpc.connect(host, port, session_timeout=SESSION_LIMIT_S))
         except (RuntimeError, OSError) as error:
-            reasons.append(_reason(error))
+            reasons.append(reason_of(error))
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
@@ -172,8 +178,8 @@ def _connect(address: str) -> Any:
     )
 
 
-def _reason(error: Exception) -> str:
-    """What an error of TVM says, without the C++ condition that it quotes."""
+def reason_of(error: Exception) -> str:
+    """What an error of TVM's RPC says, without the C++ condition that it quotes."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     if re.search("RPCCode::kReturn|reset by peer|Broken pipe", text):
         return "it closed the connection"

@@ -8,7 +8,7 @@ import pytest
 from tvm_dwfuse.errors import DwfuseError
 from tvm_dwfuse.runners.layer import LayerCase, LayerResult, run_layers
 
-from .tools import needs_host, needs_rv32, needs_sanitizer
+from .tools import needs_gvsoc, needs_host, needs_rv32, needs_sanitizer
 
 #: y = x + addend, through L1, by all cores.
 SOURCE = """
@@ -152,12 +152,21 @@ def test_memory_nobody_wrote_holds_a_pattern() -> None:
     assert [result.output[0] for result in run([peek, peek])] == [0xA5, 0xA5]
 
 
+@needs_gvsoc
+def test_cases_run_on_gvsoc() -> None:
+    cases = [case(100), case(6_000, 2)]
+    few, many = run_layers(cases, "gvsoc")
+    for one, result in zip(cases, (few, many), strict=True):
+        np.testing.assert_array_equal(result.output, one.arguments[0] + one.arguments[1].astype(np.uint8))
+    assert few.ticks < many.ticks
+
+
 @needs_host
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(DwfuseError, match=r"add_case_0:10:3: error: unknown type name .expected."):
         run([case(edits={"dwfuse_barrier();\n  if": "expected expected;\n if"})])
-    with pytest.raises(DwfuseError, match="runners are 'host' and 'rv32'"):
-        run([case()], runner="gvsoc")
+    with pytest.raises(DwfuseError, match="runners are 'host', 'rv32' and 'gvsoc'"):
+        run([case()], runner="board")
     with pytest.raises(DwfuseError, match="sanitizers run on the host only"):
         run([case()], runner="rv32", sanitize="thread")
     with pytest.raises(DwfuseError, match="add: argument 3 is no array"):

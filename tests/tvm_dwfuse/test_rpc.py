@@ -201,7 +201,7 @@ def test_server_without_llvm_is_trusted_with_the_architecture(
     ],
 )
 def test_reasons_are_in_words(text: str, reason: str) -> None:
-    assert rpc._reason(RuntimeError(text)) == reason
+    assert rpc.reason_of(RuntimeError(text)) == reason
 
 
 def test_server_that_goes_away(build: Path, x: np.ndarray) -> None:

@@ -52,7 +52,7 @@ def count_kernel(
     """
     with tempfile.TemporaryDirectory(prefix="dwfuse-count-") as temporary:
         folder = Path(temporary)
-        line = _prepare(func, arrays, machine, folder)
+        line = link_program(func, arrays, machine, folder)
         counts = count_program(line, folder, cpu or tools.qemu_cpu(machine.mcpu))
         results = np.fromfile(folder / "results.bin", np.float32)
     return replace(counts, outputs=_split(results, arrays)[-outputs:])
@@ -64,7 +64,7 @@ def profile_kernel(
     """As :func:`count_kernel`, for every instruction of the kernel apart."""
     with tempfile.TemporaryDirectory(prefix="dwfuse-profile-") as temporary:
         folder = Path(temporary)
-        line = _prepare(func, arrays, machine, folder)
+        line = link_program(func, arrays, machine, folder)
         count_program(line, folder, cpu or tools.qemu_cpu(machine.mcpu), profile=True)
         return Profile(disassemble(Path(line[0]), folder / "kernel.o"), read_profile(folder))
 
@@ -75,8 +75,21 @@ def compile_kernel(func: tirx.PrimFunc, machine: CpuTarget) -> tvm.runtime.Modul
     return tvm.compile(module, target=machine.tvm_target()).mod
 
 
-def _prepare(func: tirx.PrimFunc, arrays: Sequence[np.ndarray], machine: CpuTarget, folder: Path) -> list[str]:
-    """Put the program and its input into the folder; returns the command line."""
+def link_program(
+    func: tirx.PrimFunc, arrays: Sequence[np.ndarray], machine: CpuTarget, folder: Path, calls: int = 2
+) -> list[str]:
+    """Make a program of a kernel, and its input, in ``folder``; returns the command line for :func:`count_program`.
+
+    Args:
+        func: the kernel, see :func:`count_kernel`.
+        arrays: what its parameters hold before the first call.
+        machine: the ARMv8 core to compile for.
+        folder: the program leaves its arrays there in ``results.bin``.
+        calls: how often the kernel is called; the last call is counted.
+
+    Raises:
+        DwfuseError: the cross compiler is not installed, or an array is not float32.
+    """
     for place, array in enumerate(arrays):
         if array.dtype != np.float32:
             raise DwfuseError(f"array {place} is {array.dtype}; kernels under qemu take float32")
@@ -87,7 +100,7 @@ def _prepare(func: tirx.PrimFunc, arrays: Sequence[np.ndarray], machine: CpuTarg
     with open(folder / "arrays.bin", "wb") as file:
         for array in arrays:
             file.write(np.ascontiguousarray(array).tobytes())
-    return [str(program), "2", *(",".join(map(str, array.shape)) for array in arrays)]
+    return [str(program), str(calls), *(",".join(map(str, array.shape)) for array in arrays)]
 
 
 def _split(values: np.ndarray, like: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

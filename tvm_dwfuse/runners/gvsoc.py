@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 
+from ..codegen_gap8 import runtime
 from ..errors import DwfuseError
 from . import Application, RunResult
 from .host import program_options
 from .process import execute, prepare_folder, result_of
 
+_MAKEFILE = runtime.FOLDER.parent / "templates" / "Makefile.txt"
 _HOW_TO = "source the SDK's configuration for the board first, e.g. `. gap_sdk/configs/gapuino_v3.sh`"
 
 
@@ -29,6 +33,15 @@ def require_sdk() -> None:
             raise DwfuseError(f"{variable}: there is no folder {value}; {_HOW_TO}")
     if not shutil.which("make"):
         raise DwfuseError("no make: `apt-get install make`")
+
+
+def is_installed() -> bool:
+    """Whether the GAP SDK's environment is there."""
+    try:
+        require_sdk()
+    except DwfuseError:
+        return False
+    return True
 
 
 def run(
@@ -70,3 +83,19 @@ def run(
     log = execute(line, folder, application.name, time_limit)
     output = where / "output.bin"
     return result_of(application, log, output.read_bytes() if output.exists() else b"")
+
+
+def prepare_program(name: str, sources: Sequence[Path], include: Sequence[Path], folder: Path) -> list[str]:
+    """Write a Makefile for a program of these sources to ``folder``, where it finds its files.
+
+    Returns:
+        The command that builds and runs it, to be called there.
+
+    Raises:
+        DwfuseError: the SDK is missing.
+    """
+    require_sdk()
+    values = {"name": name, "app": name, "flash": ""}
+    values |= {"sources": " ".join(map(str, sources)), "include": " ".join(map(str, include))}
+    (folder / "Makefile").write_text(Template(_MAKEFILE.read_text()).substitute(values))
+    return ["make", "-s", "all", "run", "platform=gvsoc", f"DWFUSE_FOLDER={folder.resolve()}/"]

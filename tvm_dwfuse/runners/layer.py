@@ -13,7 +13,7 @@ import numpy as np
 
 from ..codegen_gap8 import runtime
 from ..errors import DwfuseError
-from . import toolchain
+from . import gvsoc, toolchain
 from .process import ProgramError, execute
 from .rv32 import command as qemu
 
@@ -53,7 +53,10 @@ class LayerCase:
 
 @dataclass(frozen=True, eq=False)
 class LayerResult:
-    """The output array after the call, the counters of bytes, and the ticks: microseconds, or RV32 instructions."""
+    """The output array after the call, the counters of bytes, and the ticks.
+
+    Ticks are microseconds on the host, instructions of all harts on RV32, cycles on GVSOC, which counts no bytes.
+    """
 
     output: np.ndarray
     counters: dict[str, int]
@@ -74,7 +77,7 @@ def run_layers(
 
     Args:
         cases: what to run.
-        runner: "host" or "rv32".
+        runner: "host", "rv32" or "gvsoc".
         cores: of the cluster; the functions must have been generated for as many.
         sanitize: on the host, "address,undefined" or "thread".
         dma_late: bytes of a transfer move when it is waited for.
@@ -86,25 +89,34 @@ def run_layers(
     """
     if not cases:
         return []
-    tools = _toolchain(runner, sanitize, dma_late)
     kernels = sorted(_KERNELS.glob("*.c")) if kernels is None else kernels
     include = [runtime.FOLDER, *sorted({path.parent for path in kernels})]
     with tempfile.TemporaryDirectory(prefix="dwfuse-cases-") as temporary:
         folder = Path(temporary)
         calls, generated = _write_sources(cases, folder)
-        sources = [*generated, *kernels, *runtime.sources(tools.platform, runtime.CASES_MAIN)]
-        program = toolchain.build(tools, sources, include, folder / "cases")
+        sources = [*generated, *kernels]
         (folder / "cases.bin").write_bytes(_encode(cases, calls, cores))
-        line = [str(program)] if runner == "host" else qemu(program)
+        if runner == "gvsoc":
+            sources += runtime.sources("gap8", runtime.CASES_MAIN)
+            line = gvsoc.prepare_program("cases", sources, include, folder)
+        else:
+            line = _built(_toolchain(runner, sanitize, dma_late), sources, include, folder)
         _execute(line, folder, cases, time_limit)
-        return _decode(cases, (folder / "results.bin").read_bytes())
+        return _decode(cases, folder)
+
+
+def _built(tools: toolchain.Toolchain, sources: list[Path], include: Sequence[Path], folder: Path) -> list[str]:
+    """The command that runs the program of these sources, which this builds."""
+    everything = [*sources, *runtime.sources(tools.platform, runtime.CASES_MAIN)]
+    program = toolchain.build(tools, everything, include, folder / "cases")
+    return [str(program)] if tools.platform == "host" else qemu(program)
 
 
 def _toolchain(runner: str, sanitize: str | None, dma_late: bool) -> toolchain.Toolchain:
     if runner == "host":
         return toolchain.host(sanitize, dma_late)
     if runner != "rv32":
-        raise DwfuseError(f"layers cannot run on {runner!r}; runners are 'host' and 'rv32'")
+        raise DwfuseError(f"layers cannot run on {runner!r}; runners are 'host', 'rv32' and 'gvsoc'")
     if sanitize:
         raise DwfuseError("sanitizers run on the host only; leave out sanitize or choose runner 'host'")
     return toolchain.rv32(dma_late)
@@ -118,7 +130,7 @@ def _execute(line: list[str], folder: Path, cases: Sequence[LayerCase], time_lim
         if not begun:
             raise
         at = int(begun[-1])
-        raise ProgramError(f"case {at} ({cases[at].function})", error.reason, error.log) from error
+        raise type(error)(f"case {at} ({cases[at].function})", error.reason, error.log) from error
 
 
 def _signature(case: LayerCase) -> str:
@@ -181,7 +193,7 @@ def _words(*values: int) -> bytes:
 
 
 def _encode(cases: Sequence[LayerCase], calls: Sequence[int], cores: int) -> bytes:
-    parts = [_words(len(cases), sum(map(_result_bytes, cases)), cores)]
+    parts = [_words(len(cases), cores)]
     for case, call in zip(cases, calls, strict=True):
         parts.append(_words(call, case.l1_bytes, len(case.arguments), case.output))
         for argument in case.arguments:
@@ -199,17 +211,12 @@ def _output(case: LayerCase) -> np.ndarray:
     return array
 
 
-def _result_bytes(case: LayerCase) -> int:
-    return 4 * (1 + len(_COUNTERS)) + _output(case).nbytes
-
-
-def _decode(cases: Sequence[LayerCase], data: bytes) -> list[LayerResult]:
-    results, at = [], 0
-    for case in cases:
-        words = np.frombuffer(data, "<u4", 1 + len(_COUNTERS), at)
+def _decode(cases: Sequence[LayerCase], folder: Path) -> list[LayerResult]:
+    words = np.fromfile(folder / "results.bin", "<u4").reshape(len(cases), 1 + len(_COUNTERS))
+    results = []
+    for number, case in enumerate(cases):
         expected = _output(case)
-        output = np.frombuffer(data, expected.dtype, expected.size, at + words.nbytes).reshape(expected.shape)
-        counters = dict(zip(_COUNTERS, map(int, words[1:]), strict=True))
-        results.append(LayerResult(output.copy(), counters, int(words[0])))
-        at += _result_bytes(case)
+        output = np.fromfile(folder / f"output{number}.bin", expected.dtype).reshape(expected.shape)
+        counters = dict(zip(_COUNTERS, map(int, words[number, 1:]), strict=True))
+        results.append(LayerResult(output, counters, int(words[number, 0])))
     return results

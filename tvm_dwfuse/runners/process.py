@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -27,33 +28,49 @@ class ProgramError(DwfuseError):
         self.log = log
 
 
+class TimeLimitError(ProgramError):
+    """A program that took too long."""
+
+
 def execute(line: Sequence[str], folder: Path, what: str, time_limit: float, **environment: str) -> str:
     """Run a command in a folder and return all that it printed.
 
     Raises:
-        ProgramError: it takes longer than ``time_limit`` seconds, or ends with a status other than 0.
+        TimeLimitError: it takes longer than ``time_limit`` seconds; the processes it started are ended, too.
+        ProgramError: it ends with a status other than 0.
         DwfuseError: it cannot be started.
     """
     try:
-        result = subprocess.run(
-            line,
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=time_limit,
-            check=False,
-        )
+        status, output = _finished(line, folder, time_limit, {**os.environ, **environment})
     except subprocess.TimeoutExpired as error:
-        log = (error.stdout or b"").decode(errors="replace")
-        raise ProgramError(what, f"not done after {time_limit:g} s; raise the time limit", log) from error
+        log = (error.output or b"").decode(errors="replace")
+        raise TimeLimitError(what, f"not done after {time_limit:g} s; raise the time limit", log) from error
     except OSError as error:
         raise DwfuseError(f"{what}: cannot be run ({error.strerror})") from error
-    log = result.stdout.decode(errors="replace")
-    if result.returncode:
-        raise ProgramError(what, f"ended with status {result.returncode}: {_reason(log)}", log)
+    log = output.decode(errors="replace")
+    if status:
+        raise ProgramError(what, f"ended with status {status}: {_reason(log)}", log)
     return log
+
+
+def _finished(line: Sequence[str], folder: Path, time_limit: float, environment: dict[str, str]) -> tuple[int, bytes]:
+    """Status and output of a command; what it started ends with it when it takes too long or we are interrupted."""
+    with subprocess.Popen(
+        line,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=time_limit)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, output
 
 
 _TELLING = re.compile(r"dwfuse:|ERROR: |runtime error:|WARNING: ThreadSanitizer| error: |undefined reference|not found")

@@ -1,0 +1,1 @@
+"""Learned search over the knobs of kernels: tasks, their spaces, runners, and the database of what was measured."""
