@@ -49,10 +49,14 @@ def python_examples() -> list[Example]:
     ]
 
 
+def line_pattern(line: str) -> str:
+    return re.escape(line.rstrip()).replace(re.escape("..."), ".*") + r" *\n"
+
+
 def assert_prints(example: Example, printed: str) -> None:
-    """Lines agree but for trailing spaces; a line `...` stands for any lines."""
+    """Lines agree but for trailing spaces; a line `...` stands for any lines, and `...` in a line for any text."""
     lines = example.expected.splitlines()
-    wanted = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line.rstrip()) + r" *\n" for line in lines)
+    wanted = "".join(r"(?:.*\n)*?" if line == "..." else line_pattern(line) for line in lines)
     got = "".join(line + "\n" for line in printed.splitlines())
     assert re.fullmatch(wanted, got), f"{example.code}\nprinted\n{printed}\nthe README has\n{example.expected}"
 
@@ -65,7 +69,7 @@ def dwfuse(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def measures(example: Example) -> bool:
-    return example.code.startswith(("scripts/", "dwfuse bench")) or "--profile" in example.code
+    return example.code.startswith(("scripts/", "dwfuse bench", "dwfuse tune")) or "--profile" in example.code
 
 
 def is_cross_compiled(example: Example) -> bool:
