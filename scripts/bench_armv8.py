@@ -19,9 +19,9 @@ from tvm_dwfuse.armv8.measure import all_steps, require_tools, run_step
 from tvm_dwfuse.armv8.report import Armv8Report
 from tvm_dwfuse.armv8.tools import arm_core
 from tvm_dwfuse.bench.machine import describe_machine
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.files import check_writable
 from tvm_dwfuse.report import write_report
+from tvm_dwfuse.terminal import told_in_one_line
 
 
 def main(

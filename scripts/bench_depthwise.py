@@ -21,9 +21,9 @@ from tvm_dwfuse.bench.depthwise_layers import parse_layers
 from tvm_dwfuse.bench.depthwise_report import DepthwiseReport
 from tvm_dwfuse.bench.depthwise_run import QUICK_EFFORT, Effort, list_cases, measure, missing_peers
 from tvm_dwfuse.bench.machine import describe_machine
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.files import check_writable, parse_names
 from tvm_dwfuse.report import write_report
+from tvm_dwfuse.terminal import told_in_one_line
 from tvm_dwfuse.threads import available, check
 
 

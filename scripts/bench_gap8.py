@@ -13,8 +13,8 @@ from rich.console import Console
 
 from tvm_dwfuse import DwfuseError, zoo
 from tvm_dwfuse.bench.cluster import MODES, ClusterBench, measure
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.files import check_writable, parse_names, write_text
+from tvm_dwfuse.terminal import told_in_one_line
 
 MODELS = (
     "mobilenet_v1_1.0_224",

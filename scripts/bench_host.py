@@ -18,27 +18,12 @@ from tvm_dwfuse import DwfuseError, zoo
 from tvm_dwfuse.bench import OURS, PEERS, Plan
 from tvm_dwfuse.bench.blocks import measure_blocks
 from tvm_dwfuse.bench.machine import describe_machine
-from tvm_dwfuse.bench.suite import HostReport, benchmark_zoo, measure_build
-from tvm_dwfuse.cli import told_in_one_line
+from tvm_dwfuse.bench.suite import MODELS, HostReport, benchmark_zoo, measure_build
 from tvm_dwfuse.files import check_writable, parse_names
 from tvm_dwfuse.report import write_report
+from tvm_dwfuse.terminal import told_in_one_line
 from tvm_dwfuse.threads import available, check
 
-MODELS = (
-    "mobilenet_v1_1.0_224",
-    "mobilenet_v1_0.25_128",
-    "mobilenet_v2_1.0_224",
-    "mobilenet_v3_small_1.0_224",
-    "mobilenet_v3_large_1.0_224",
-    "mnasnet_a1_1.0_224",
-    "efficientnet_b0_224",
-    "efficientnet_lite0_224",
-    "ds_cnn_s",
-    "ds_cnn_m",
-    "ds_cnn_l",
-    "mcunet_vww",
-    "shufflenet_v2_1.0_224",
-)
 #: The networks whose fused blocks are measured, with the order of those blocks.
 BLOCKS = {"mobilenet_v1_1.0_224": "dwpw", "mobilenet_v2_1.0_224": "pwdwpw"}
 

@@ -13,9 +13,9 @@ import typer
 
 from tvm_dwfuse import DwfuseError, zoo
 from tvm_dwfuse.bench.cross import CrossBuild, ZooNetwork, cross_builds_table
-from tvm_dwfuse.cli import progress_bar, told_in_one_line
 from tvm_dwfuse.files import parse_names
 from tvm_dwfuse.targets import ARMV8_TARGETS
+from tvm_dwfuse.terminal import progress_bar, told_in_one_line
 from tvm_dwfuse.threads import check_elsewhere
 
 

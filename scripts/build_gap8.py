@@ -14,13 +14,15 @@ from rich.console import Console
 
 from tvm_dwfuse import DwfuseError, zoo
 from tvm_dwfuse.bench.cluster import BUILDABLE, build_and_check, builds_table
-from tvm_dwfuse.cli import told_in_one_line
+from tvm_dwfuse.terminal import told_in_one_line
 
 
 def main(
     models: Annotated[str, typer.Option(help="Zoo networks, by commas; or all.")] = ",".join(BUILDABLE),
     target: Annotated[str, typer.Option(help="Cluster to compile for.")] = "gap8",
-    objective: Annotated[str, typer.Option(help="What to minimise: latency or traffic.")] = "latency",
+    objective: Annotated[
+        str, typer.Option(help="What to minimise, such as latency, traffic, energy or memory.")
+    ] = "latency",
     runner: Annotated[str, typer.Option(help="Where to run: host, rv32 or gvsoc.")] = "host",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep the applications in this folder.")] = None,
 ) -> None:

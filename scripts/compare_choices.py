@@ -15,9 +15,9 @@ from rich.console import Console
 from tvm_dwfuse.bench.choices import Row, broken_promises, choices_text, compare
 from tvm_dwfuse.bench.cluster import BUILDABLE, quantized_zoo
 from tvm_dwfuse.choice import METRICS
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.codegen_gap8.build import import_network
 from tvm_dwfuse.files import parse_names
+from tvm_dwfuse.terminal import told_in_one_line
 
 
 def main(

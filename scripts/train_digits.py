@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tvm_dwfuse import DwfuseError
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.files import check_writable, write_text
 from tvm_dwfuse.report import text_table
+from tvm_dwfuse.terminal import told_in_one_line
 from tvm_dwfuse.training import digits
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, terminal
+from .cli_cluster import compile_for_cluster, explain_cluster, print_front, run_on_cluster
 from .errors import DwfuseError
+from .report import fused_line
+from .terminal import phases, progress_bar, stopped_in_one_line, told_in_one_line, tuning_bar
 
 if TYPE_CHECKING:
-    from .api import Explanation, OnPhase
-    from .api_cluster import ClusterRun
-    from .bench.interleave import Progress
-    from .tuning.tuner import OnProgress
-
-Function = TypeVar("Function", bound=Callable[..., None])
+    from .api import Explanation
 
 app = typer.Typer(
     help="Fused depthwise-separable convolutions for Apache TVM: ONNX in, a fast network out.",
@@ -38,7 +32,7 @@ app.add_typer(zoo_app, name="zoo")
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="ONNX file.")]
 TargetOption = Annotated[
-    str, typer.Option(help="Machine to compile for: host, an Arm core such as cortex-a72, or gap8.")
+    str, typer.Option(help="Machine to compile for: host, x86-64-v3 (AVX2), an Arm core such as cortex-a72, or gap8.")
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option(help="Threads that a run uses; every available core by default, 1 when cross-compiling.")
@@ -63,29 +57,6 @@ MemoryOption = Annotated[
     int | None, typer.Option("--memory-limit", min=1, help="Bytes of activations alive at once (CPUs).")
 ]
 
-_verbose = False
-
-
-def told_in_one_line(command: Function) -> Function:
-    """Print a :class:`DwfuseError` of ``command`` as ``error: ...`` and exit with status 2."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except DwfuseError as error:
-            if _verbose:
-                traceback.print_exc()
-            one_line = " ".join(str(error).split())
-            typer.echo(f"error: {one_line}", err=True)
-            raise typer.Exit(2) from None
-
-    return wrapped  # type: ignore[return-value]
-
-
-def _warn_in_one_line(message: Warning | str, *_: Any, **__: Any) -> None:
-    typer.echo(f"warning: {message}", err=True)
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -101,9 +72,8 @@ def options(
     ] = False,
 ) -> None:
     """Options that stand before the command."""
-    global _verbose
-    _verbose = verbose
-    warnings.showwarning = _warn_in_one_line
+    terminal.verbose = verbose
+    warnings.showwarning = terminal.warn_in_one_line
 
 
 @zoo_app.command("list")
@@ -196,14 +166,14 @@ def compile(
         _refuse(target, cpu_only)
         asked = {"target": target, "objective": objective, "variant": variant, "l1_bytes": l1, "db": db}
         given = {name: value for name, value in asked.items() if value is not None}
-        _compile_for_cluster(model, output, shapes, {**given, "double_buffer": double_buffer})
+        compile_for_cluster(model, output, shapes, {**given, "double_buffer": double_buffer})
         return
     _refuse(target, cluster_only)
     if target == "host":
         _refuse(target, {"--no-c-library": not c_library or None})
     from . import api
 
-    with _phases() as on_phase:
+    with phases() as on_phase:
         network = api.compile(
             model,
             target,
@@ -219,7 +189,7 @@ def compile(
             memory_limit=memory_limit,
         )
         network.save(output)
-    typer.echo(_fused_line(network.fused) if fuse else "fusing was switched off")
+    typer.echo(fused_line(network.fused) if fuse else "fusing was switched off")
     if network.manifest.choice:
         typer.echo(network.manifest.choice.summary())
     typer.echo(f"wrote {output}")
@@ -260,7 +230,7 @@ def run(
     check_writable(output)
     if is_application(folder):
         _refuse("a cluster's application", {"--rpc": rpc, "--runs": runs})
-        _run_on_cluster(folder, input, output, runner or "host", dequantize)
+        run_on_cluster(folder, input, output, runner or "host", dequantize)
         return
     _refuse("a CPU's artifact", {"--runner": runner, "--no-dequantize": not dequantize or None})
     result = run_artifact(folder, input, rpc, runs)
@@ -375,16 +345,16 @@ def explain(
         given |= {"--profile": profile or None, "--pareto": pareto or None}
         given |= {"--db": db, "--objective": objective, "--no-tuned": not tuned or None, "--memory-limit": memory_limit}
         _refuse("a build", given)
-        _explain_cluster(model)
+        explain_cluster(model)
         return
     if pareto and _is_cluster(target):
         _refuse(target, {"--threads": threads, "--profile": profile or None})
-        _print_front(model, target, shape)
+        print_front(model, target, shape)
         return
     from . import api
     from .files import parse_shapes
 
-    with _phases() as on_phase:
+    with phases() as on_phase:
         found = api.explain(
             model,
             target,
@@ -416,7 +386,7 @@ def report(
     """Show what was chosen for a build and what it brought, as one HTML page with charts."""
     from .report_page import write_build_report
 
-    with _phases() as on_phase:
+    with phases() as on_phase:
         on_phase("drawing")
         page, *charts = write_build_report(folder, output, db, profile)
     typer.echo(f"wrote {page} and {len(charts)} charts beside it")
@@ -433,67 +403,6 @@ def _refuse(target: str, options: dict[str, Any]) -> None:
     wrong = [option for option, value in options.items() if value is not None]
     if wrong:
         raise DwfuseError(f"{wrong[0]}: no option of {target}; leave it out")
-
-
-def _compile_for_cluster(
-    model: Path, output: Path, shapes: dict[str, tuple[int, ...]] | None, options: dict[str, Any]
-) -> None:
-    from . import api_cluster
-
-    with _phases() as on_phase:
-        network = api_cluster.compile_application(model, output, shapes=shapes, on_phase=on_phase, **options)
-    typer.echo(_fused_line(network.fused) if network.fused else "fused blocks: none")
-    typer.echo(f"{network.macs:,} multiply-accumulates in {network.cycles:,} cycles by the model")
-    typer.echo(f"wrote {output}")
-
-
-def _print_front(model: Path, target: str, shape: list[str] | None) -> None:
-    from . import api_cluster
-    from .cluster_front import front_text
-    from .files import parse_shapes
-
-    with progress_bar() as progress:
-        found = api_cluster.pareto_front(
-            model,
-            parse_shapes(shape),
-            on_phase=lambda phase: progress(phase, 0, 1),
-            on_place=lambda done, places: progress("find the front", done, places),
-            target=target,
-        )
-    typer.echo(front_text(model.stem, found))
-
-
-def _run_on_cluster(folder: Path, inputs: list[str], output: Path, runner: str, dequantize: bool) -> None:
-    from . import api_cluster
-    from .files import read_arrays, write_outputs
-
-    network = api_cluster.load_application(folder)
-    (array,) = read_arrays(inputs, [network.input]).values()
-    result = network.run(array, runner, dequantize)
-    write_outputs(output, [network.output], [result.output])
-    typer.echo(f"{network.output.name} {result.output.dtype}{list(result.output.shape)} -> {output}")
-    typer.echo(f"{result.ticks:,} {result.unit} on {runner}{_model_error(network.cycles, result)}")
-
-
-def _model_error(predicted: int, result: ClusterRun) -> str:
-    """How far the cost model is off, where a simulator knows better."""
-    if result.unit != "cycles":
-        return ""
-    return f"; the cost model said {predicted:,}, {100 * (predicted / result.ticks - 1):+.1f}%"
-
-
-def _explain_cluster(folder: Path) -> None:
-    from .cluster_artifact import read
-    from .cluster_report import manifest_text
-
-    typer.echo(manifest_text(read(folder)))
-
-
-def _fused_line(fused: dict[str, int]) -> str:
-    if not fused:
-        return "no separable block found: nothing was fused"
-    counts = ", ".join(f"{count} {kind}" for kind, count in fused.items())
-    return f"fused blocks: {counts}"
 
 
 def _explained(found: Explanation) -> str:
@@ -514,55 +423,6 @@ def _explained(found: Explanation) -> str:
         ]
         lines += ["", text_table(("operator", "calls", "ms", "share"), rows), f"total {total:.3f} ms"]
     return "\n".join(lines)
-
-
-@contextmanager
-def _phases() -> Iterator[OnPhase]:
-    """Show the phase of a compilation while it lasts, on a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda phase: None
-        return
-    with console.status("starting") as status:
-        yield lambda phase: status.update(f"{phase} ...")
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A progress bar on standard error, gone when the job is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total)
-
-
-@contextmanager
-def tuning_bar() -> Iterator[OnProgress]:
-    """A bar on standard error with the best so far and the time left, gone when the job is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda now: bar.update(task, description=now.to_text(), completed=now.done, total=now.total)
-
-
-@contextmanager
-def stopped_in_one_line(work_dir: Path) -> Iterator[None]:
-    """End with status 130, as shells do, when tuning is interrupted, and say how it is gone on with."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"stopped: the trials so far are on record in {work_dir}; the same command goes on", err=True)
-        raise typer.Exit(130) from None
 
 
 def main() -> None:

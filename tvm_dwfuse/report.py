@@ -47,3 +47,11 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     cells = [row[0].ljust(widths[0])]
     cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
     return "  ".join(cells).rstrip()
+
+
+def fused_line(fused: dict[str, int]) -> str:
+    """Fused blocks by variant, in words."""
+    if not fused:
+        return "no separable block found: nothing was fused"
+    counts = ", ".join(f"{count} {kind}" for kind, count in fused.items())
+    return f"fused blocks: {counts}"

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tvm_dwfuse.cli import told_in_one_line
+from tvm_dwfuse.terminal import told_in_one_line
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_digits.py"
 

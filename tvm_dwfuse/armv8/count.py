@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.errors import DwfuseError
 from tvm_dwfuse.files import check_writable, write_text
+from tvm_dwfuse.terminal import told_in_one_line
 
 if TYPE_CHECKING:
     from .emulation import Counts

@@ -12,7 +12,6 @@ import numpy as np
 import typer
 
 from tvm_dwfuse import api, zoo
-from tvm_dwfuse.cli import told_in_one_line
 from tvm_dwfuse.codegen_c import tools as c_tools
 from tvm_dwfuse.codegen_c.library import build_example
 from tvm_dwfuse.cross_network import CrossNetwork
@@ -20,6 +19,7 @@ from tvm_dwfuse.errors import DwfuseError
 from tvm_dwfuse.network import random_inputs
 from tvm_dwfuse.report import text_table
 from tvm_dwfuse.targets import CpuTarget
+from tvm_dwfuse.terminal import told_in_one_line
 
 from . import tools
 from .disassembly import functions
