@@ -2,7 +2,7 @@
 
 --fusion measures instead whether what is fused was chosen well: against everything and nothing fused, all tuned.
 --enumerate times every point of one kernel, and writes the table that tests of the search look costs up in:
-scripts/bench_tuning.py --enumerate "mobilenet_v2_1.0_224:pw 14x14 96-576" --json tests/data/costs_pw_14x14.json
+scripts/bench_tuning.py --enumerate "mobilenet_v1_0.25_128:dw 16x16 64-64" --json tests/data/costs_dw_16x16.json
 
 scripts/bench_tuning.py [--models a,b,...] [--db DIR] [--fusion] [--json F] [--markdown F]
 """

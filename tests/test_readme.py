@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tvm_dwfuse import zoo
-from tvm_dwfuse.bench import ENGINES
+from tvm_dwfuse.bench import OURS, PEERS
 from tvm_dwfuse.variants import VARIANTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +69,9 @@ def dwfuse(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def measures(example: Example) -> bool:
-    return example.code.startswith(("scripts/", "dwfuse bench", "dwfuse tune")) or "--profile" in example.code
+    return example.code.startswith(("scripts/", "dwfuse bench", "dwfuse tune")) or bool(
+        {"--profile", "--db"} & set(example.code.split())
+    )
 
 
 def is_cross_compiled(example: Example) -> bool:
@@ -102,7 +104,7 @@ def test_bench_example(tmp_path: Path) -> None:
 
     shown, printed = example.expected.splitlines(), result.stdout.splitlines()
     assert shown[:2] == printed[:2]
-    assert table_engines(shown) == table_engines(printed) == set(ENGINES)
+    assert table_engines(shown) == table_engines(printed) == {*OURS, *PEERS}
     content = json.loads((tmp_path / "out.json").read_text())
     assert list(content) == ["model", "target", "threads", "rows", "missing"]
     assert list(content["rows"][0]) == ["engine", "median_ms", "min_ms", "max_abs_err"]
@@ -112,10 +114,23 @@ def test_profile_example(tmp_path: Path) -> None:
     (example,) = (example for example in console_examples() if "--profile" in example.code)
     (tmp_path / "m.onnx").write_bytes(zoo.build("mobilenet_v1_0.25_128").SerializeToString())
     printed = dwfuse(example.code, tmp_path).stdout
-    shown_blocks, shown_table = example.expected.split("\n\n")
-    blocks, table = printed.split("\n\n")
-    assert_prints(Example(example.code, shown_blocks), blocks)
+    *shown, shown_table = example.expected.split("\n\n")
+    *told, table = printed.split("\n\n")
+    for part, words in zip(shown, told, strict=True):
+        assert_prints(Example(example.code, part), words)
     assert operator_calls(shown_table) <= operator_calls(table)
+
+
+def test_tune_examples(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(zoo.build("ds_cnn_s").SerializeToString())
+    tune, *others = (each for each in console_examples() if each.code.startswith("dwfuse") and "db/" in each.code)
+    few = dwfuse(tune.code.replace("--trials 200", "--trials 10"), tmp_path)
+    assert_prints(Example(tune.code, tune.expected.replace("200 trials", "10 trials")), few.stdout + few.stderr)
+    for example in others:
+        result = dwfuse(example.code, tmp_path)
+        assert_prints(example, result.stdout + result.stderr)
+    assert [example.code.split()[1] for example in others] == ["compile", "report"]
+    assert "<html" in (tmp_path / "report.html").read_text()
 
 
 def operator_calls(table: str) -> set[tuple[str, str]]:

@@ -147,7 +147,7 @@ def measure(bench: ClusterBench, name: str, modes: Sequence[str] = tuple(MODES),
             bench.skipped.append(f"{name}: {error}")
             continue
         bench.rows.append(_row(name, mode, plan))
-        if _has_gvsoc():
+        if gvsoc.is_installed():
             bench.rows.append(_on_gvsoc(bench.rows[-1], network, plan))
 
 
@@ -215,14 +215,6 @@ def builds_table(builds: Sequence[Build]) -> str:
 def _row(name: str, mode: str, plan: ClusterPlan) -> Row:
     macs = sum(group_macs(group) for group in plan.grouped.groups)
     return Row(name, mode, plan.memory.total_traffic.activation, plan.timeline.total, macs)
-
-
-def _has_gvsoc() -> bool:
-    try:
-        gvsoc.require_sdk()
-    except DwfuseError:
-        return False
-    return True
 
 
 def _on_gvsoc(row: Row, network: Network, plan: ClusterPlan) -> Row:

@@ -15,12 +15,16 @@ from tvm_dwfuse.network import CompiledNetwork
 
 @dataclass(frozen=True)
 class Job:
-    """What an engine is asked to run: an ONNX file on a target, with that many threads, on those inputs."""
+    """What an engine is asked to run: an ONNX file on a target, with that many threads, on those inputs.
+
+    ``db`` is a tuning database for dwfuse, None for the records that the package ships.
+    """
 
     model: str
     target: str
     threads: int
     inputs: Mapping[str, np.ndarray]
+    db: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,21 @@ class Engine:
         return all(importlib.util.find_spec(package) for package in self.packages)
 
 
-def start_dwfuse(job: Job, fuse: bool) -> Running:
+def start_dwfuse(job: Job, fuse: bool = True, tuned: bool = True, variant: str | None = None) -> Running:
     """This project, through its public calls."""
     import tvm_dwfuse
 
     shapes = {name: array.shape for name, array in job.inputs.items()}
-    network: CompiledNetwork = tvm_dwfuse.compile(job.model, job.target, job.threads, shapes=shapes, fuse=fuse)
+    network: CompiledNetwork = tvm_dwfuse.compile(
+        job.model,
+        job.target,
+        job.threads,
+        shapes=shapes,
+        fuse=fuse,
+        variant=variant,
+        db=job.db if tuned else None,
+        tuned=tuned,
+    )
     return Running(network.bind(job.inputs), lambda: network.run(job.inputs))
 
 
@@ -125,11 +138,18 @@ def start_tvm(job: Job) -> Running:
 
 
 OURS = ("dwfuse", "dwfuse-unfused")
+#: Without records of tuning, and with all blocks fused whatever records say.
+DEFAULTS = ("dwfuse-default", "dwfuse-default-unfused")
+EVERYTHING = "dwfuse-everything"
 PEERS = ("onnxruntime", "openvino", "torch", "tvm")
 
 _ALL = (
-    Engine("dwfuse", partial(start_dwfuse, fuse=True)),
+    Engine("dwfuse", start_dwfuse),
     Engine("dwfuse-unfused", partial(start_dwfuse, fuse=False)),
+    Engine("dwfuse-default", partial(start_dwfuse, tuned=False)),
+    Engine("dwfuse-default-unfused", partial(start_dwfuse, fuse=False, tuned=False)),
+    # A variant that is asked for leaves no choice by costs; this one is the rule's own for its blocks.
+    Engine(EVERYTHING, partial(start_dwfuse, variant="dwpw_hwc_hwc_hwc_rows")),
     Engine("onnxruntime", start_onnxruntime, ("onnxruntime",), "pip install onnxruntime"),
     Engine("openvino", start_openvino, ("openvino",), "pip install openvino"),
     Engine("torch", start_torch, ("torch",), "pip install torch"),

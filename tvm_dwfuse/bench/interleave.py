@@ -48,6 +48,7 @@ def benchmark(
     threads: int = 1,
     plan: Plan | None = None,
     progress: Progress | None = None,
+    db: str | None = None,
 ) -> Result:
     """Time an ONNX file on several engines, interleaved, each in a process pinned to the same ``threads`` cores.
 
@@ -59,6 +60,7 @@ def benchmark(
         threads: number of threads and of cores.
         plan: how long to measure.
         progress: told about every step.
+        db: tuning database for dwfuse; None for the records that the package ships.
 
     Raises:
         DwfuseError: an engine's name is unknown, or there are fewer cores. An engine that is not installed, or fails,
@@ -66,7 +68,7 @@ def benchmark(
     """
     _check_names(engines)
     plan = plan or Plan()
-    job = Job(str(model), target, threads, dict(inputs))
+    job = Job(str(model), target, threads, dict(inputs), db)
     session = _Session(job, engines, plan, progress or (lambda text, done, total: None))
     with session:
         session.load()

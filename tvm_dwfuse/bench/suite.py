@@ -18,6 +18,23 @@ from .blocks import BlockRate, blocks_table
 from .interleave import Plan, Progress, benchmark
 from .report import Result
 
+#: Networks of the zoo that are benchmarked and tuned, at least one of each family.
+MODELS = (
+    "mobilenet_v1_1.0_224",
+    "mobilenet_v1_0.25_128",
+    "mobilenet_v2_1.0_224",
+    "mobilenet_v3_small_1.0_224",
+    "mobilenet_v3_large_1.0_224",
+    "mnasnet_a1_1.0_224",
+    "efficientnet_b0_224",
+    "efficientnet_lite0_224",
+    "ds_cnn_s",
+    "ds_cnn_m",
+    "ds_cnn_l",
+    "mcunet_vww",
+    "shufflenet_v2_1.0_224",
+)
+
 LEGEND = "Medians in milliseconds; vs: time relative to that engine; error: largest difference from ONNX Runtime."
 
 
@@ -71,6 +88,7 @@ def benchmark_zoo(
     target: str = "host",
     plan: Plan | None = None,
     progress: Progress | None = None,
+    db: str | None = None,
 ) -> Result:
     """Time the zoo network ``name``, built as ONNX for it.
 
@@ -81,7 +99,7 @@ def benchmark_zoo(
         path = Path(folder) / f"{name}.onnx"
         path.write_bytes(zoo.build(name).SerializeToString())
         inputs, _ = signature(path)
-        return benchmark(path, engines, random_inputs(inputs), target, threads, plan, progress)
+        return benchmark(path, engines, random_inputs(inputs), target, threads, plan, progress, db)
 
 
 def measure_build(name: str) -> BuildTime:

@@ -32,6 +32,9 @@ _NEIGHBOUR = 0.6
 #: A mutation ends with one knob that often; some only fit together, such as lanes and the channels that they divide.
 _ONE_KNOB = 0.6
 
+#: Part of each round that is taken by chance from what was bred: one of four, or else a wrong model is never found out.
+_EXPLORED = 0.25
+
 #: Spaces of up to so many points are enumerated where chance has to find one that is still unknown.
 _ENUMERABLE = 100_000
 #: Else so many draws are made for each point.
@@ -127,7 +130,7 @@ class Effort:
     """
 
     population: int = 32
-    generations: int = 3
+    generations: int = 4
     fresh: int = 8
 
 
@@ -170,7 +173,7 @@ class Evolution:
             init_min_unmeasured=effort.fresh,
             max_fail_count=50,
             genetic_num_iters=effort.generations,
-            eps_greedy=0.1,
+            eps_greedy=_EXPLORED,
         )
         self._context = _Context(task.key, target, generator, strategy, seed + 1)
         self._random = random.Random(seed)

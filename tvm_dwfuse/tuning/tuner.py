@@ -28,6 +28,8 @@ from .template import trace_at
 ROUND = 4
 #: Points of each task that are measured again at the end, the default among them.
 _FINALISTS = 3
+#: What the best must save of the default's cost, lest noise alone make it the best.
+_WORTH_A_FINAL = 0.005
 #: Times that the best of a task may turn out not to be, once it is measured again.
 _FINALS = 3
 #: Measurements lost one after the other that mean that nothing measures any more.
@@ -79,8 +81,10 @@ class Summary:
         better = sum(best < default for best, default in self.best.values())
         before = f", {self.resumed} on record before" if self.resumed else ""
         failed = f", {self.failed} failed" if self.failed else ""
+        told = math.isfinite(self.default)
+        gain = _gain_text(self.default, self.now, self.unit) if told else "too few trials to measure all defaults"
         return (
-            f"{_gain_text(self.default, self.now, self.unit)}\n"
+            f"{gain}\n"
             f"{self.trials} trials in {self.seconds:.0f} s{before}{failed}; "
             f"{better} of {len(self.best)} kernels have better knobs than the default"
         )
@@ -129,13 +133,13 @@ class _Job:
         self.best = min(self.costs.values())
 
     def finalists(self) -> list[Point]:
-        """The best few points and the default; [] where the best was measured twice or there is no choice."""
+        """The best few points and the default; [] where the default is as good, or the best was measured twice."""
         ranked = sorted(self.costs, key=lambda key: self.costs[key])[:_FINALISTS]
+        if not ranked or self.times_measured[ranked[0]] > 1 or self.best > (1 - _WORTH_A_FINAL) * self.default:
+            return []
         points = [self.points[key] for key in ranked]
         default = self.task.space.default
-        if default not in points and _identity(default) in self.costs:
-            points.append(default)
-        return points if len(points) > 1 and self.times_measured[ranked[0]] == 1 else []
+        return points if default in points else [*points, default]
 
     def knows(self, point: Point) -> bool:
         """Whether it was tried."""
