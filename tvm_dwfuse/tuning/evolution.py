@@ -6,6 +6,7 @@ and the features come from the task: there are no loops in a workload to extract
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -115,8 +116,9 @@ class _Context(ms.TuneContext):
         strategy: ms.search_strategy.SearchStrategy,
         seed: int,
     ) -> None:
-        log = get_logging_func(get_logger(__name__))
-        arguments = (workload(key), target, generator, strategy, key, 1, seed, log)
+        logger = get_logger(__name__)
+        logger.setLevel(logging.ERROR)  # it warns where evolution has nothing new; then chance has
+        arguments = (workload(key), target, generator, strategy, key, 1, seed, get_logging_func(logger))
         self.__init_handle_by_constructor__(ms._ffi_api.TuneContext, *arguments)
         ms._ffi_api.TuneContextInitialize(self)
 

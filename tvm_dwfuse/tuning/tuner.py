@@ -219,6 +219,7 @@ class Tuner:
         for key, job in self._jobs.items():
             if shares.get(key, 0.0) > 0:
                 self._measure_finalists(job)
+                tell(job)
         return self._summary(time.monotonic() - start)
 
     def _resume(self, job: _Job) -> int:
