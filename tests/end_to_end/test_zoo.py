@@ -19,7 +19,7 @@ from tvm_dwfuse.variants import VARIANTS
 #: Largest error, of the output's range.
 TOLERANCE = 1e-4
 
-#: What each family is fused to at least, where it has separable blocks that a kernel can fuse.
+#: What each family is fused to at least by the default rule, where it has separable blocks that a kernel can fuse.
 FUSED = {
     "mobilenet_v1": "dwpw",
     "mobilenet_v2": "pwdwpw",
@@ -33,10 +33,12 @@ FUSED = {
 }
 
 
-def lower(model: onnx.ModelProto, threads: int = 1, fuse: bool = True, variant: str | None = None) -> tvm.IRModule:
+def lower(
+    model: onnx.ModelProto, threads: int = 1, fuse: bool = True, variant: str | None = None, tuned: bool = False
+) -> tvm.IRModule:
     target = host_target()
     with target.tvm_target():
-        return build_pipeline(target, threads, fuse, variant)(import_onnx(model))
+        return build_pipeline(target, threads, fuse, variant, tuned=tuned)(import_onnx(model))
 
 
 def run(lowered: tvm.IRModule, x: np.ndarray, threads: int = 1) -> np.ndarray:
@@ -83,6 +85,12 @@ def test_network(name: str) -> None:
 
 
 SMALL = ("mobilenet_v1_0.25_128", "mobilenet_v2_0.35_96", "mcunet_vww", "ds_cnn_s")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_chosen_by_the_shipped_records(name: str) -> None:
+    model = zoo.build(name)
+    assert_agrees(model, lower(model, tuned=True))
 
 
 @pytest.mark.parametrize("name", SMALL)
