@@ -223,7 +223,8 @@ def _channel_knobs(block: Block, variant: Variant, tiles: tuple[Tile, ...], targ
         return Knobs(depthwise.out_channels, tiles)
     lanes = fitting[0]
     vectors = _largest_divisor(channels // lanes, 2)
-    tile = replace(tiles[0], channels=vectors * lanes, lanes=lanes, pixels=min(tiles[0].pixels, 8))
+    pixels = min(tiles[0].pixels, 8, (target.registers - vectors - 1) // vectors)
+    tile = replace(tiles[0], channels=vectors * lanes, lanes=lanes, pixels=pixels)
     return Knobs(tile.channels * multiplier, (tile, *tiles[1:]))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -15,10 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.tvm_dwfuse.commands import fail, succeed
-from tests.tvm_dwfuse.tuning.databases import Warnings, start, succeeded
+from tests.tvm_dwfuse.tuning.databases import Warnings
 from tvm_dwfuse import api_tune
 from tvm_dwfuse.space import Point
 from tvm_dwfuse.tuning.measure import Measurement
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Seconds that a process may take before it counts as hanging.
+LIMIT_S = 120
 
 
 class QuickRunner:
@@ -35,10 +39,26 @@ class QuickRunner:
         pass
 
 
-def tune_quickly(model: Path, work_dir: Path, trials: int, seed: int = 0) -> None:
-    """``tune`` with the runner above, in a process that may be killed."""
+def tune_quickly(model: str, work_dir: str, trials: str, seed: str) -> None:
+    """``tune`` with the runner above; prints a dot for each trial that it tells of."""
     api_tune._make = lambda name, measuring: QuickRunner()
-    api_tune.tune(model, work_dir, trials=trials, threads=1, seed=seed)
+    told = lambda progress: os.write(1, b".")  # noqa: E731
+    api_tune.tune(model, work_dir, trials=int(trials), threads=1, seed=int(seed), on_progress=told)
+
+
+def start(model: Path, work_dir: Path, trials: int, seed: int = 0) -> subprocess.Popen[bytes]:
+    """``tune_quickly`` in a process that may be killed; a new one, as forks of one with OpenMP's threads hang."""
+    code = "import sys; from tests.tvm_dwfuse.test_cli_tune import tune_quickly; tune_quickly(*sys.argv[1:])"
+    arguments = [str(each) for each in (model, work_dir, trials, seed)]
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stdout=subprocess.PIPE)
+
+
+def killed_after(process: subprocess.Popen[bytes], trials: int, seconds: float = 0.0) -> int:
+    """Wait until so many trials are told of, and so long besides, kill the process; the trials that it told of."""
+    told = len(process.stdout.read(trials))
+    time.sleep(seconds)
+    process.kill()
+    return told + len(process.communicate(timeout=LIMIT_S)[0])
 
 
 def on_record(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
@@ -66,45 +86,27 @@ def test_a_network_is_tuned_and_compiled_with_what_was_found(model: Path, tmp_pa
 
 
 def test_killed_at_any_moment_it_loses_the_trial_in_flight_at_most(model: Path, tmp_path: Path) -> None:
-    generator, trials = random.Random(1), 60
+    generator, trials, work_dir = random.Random(1), 200, tmp_path / "db"
     before: list[tuple[str, tuple[int, ...]]] = []
-    for _ in range(5):
-        process = start(lambda: tune_quickly(model, tmp_path / "db", trials))
-        time.sleep(generator.uniform(0.2, 1.0))
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        now = on_record(tmp_path / "db")
+    for _ in range(4):
+        told = killed_after(start(model, work_dir, trials), 1 + generator.randrange(20), generator.uniform(0, 0.05))
+        now = on_record(work_dir)
         assert set(before) <= set(now)
+        assert len(before) + told <= len(now) <= len(before) + told + 1
         before = now
-    assert succeeded(start(lambda: tune_quickly(model, tmp_path / "db", trials)))
-    after = on_record(tmp_path / "db")
+    last = start(model, work_dir, trials)
+    last.communicate(timeout=LIMIT_S)
+    assert last.returncode == 0
+    after = on_record(work_dir)
     assert set(before) <= set(after)
     assert len(after) == len(set(after)) == trials
 
 
-def test_every_trial_that_was_told_of_is_on_record_when_it_is_killed(model: Path, tmp_path: Path) -> None:
-    """The process writes a byte for each trial that it has told of; at most one more may have been measured."""
-    reading, writing = os.pipe()
-
-    def tune() -> None:
-        api_tune._make = lambda name, measuring: QuickRunner()
-        told = lambda progress: os.write(writing, b".")  # noqa: E731
-        api_tune.tune(model, tmp_path / "db", trials=500, threads=1, on_progress=told)
-
-    process = start(tune)
-    os.close(writing)
-    told = sum(len(os.read(reading, 1)) for _ in range(23))
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    while more := os.read(reading, 100):
-        told += len(more)
-    os.close(reading)
-    assert told <= len(on_record(tmp_path / "db")) <= told + 1
-
-
 def test_two_processes_tune_into_one_folder(model: Path, tmp_path: Path) -> None:
-    processes = [start(lambda seed=seed: tune_quickly(model, tmp_path / "db", 30, seed)) for seed in (1, 2)]
-    assert all([succeeded(process) for process in processes])
+    processes = [start(model, tmp_path / "db", 30, seed) for seed in (1, 2)]
+    for process in processes:
+        process.communicate(timeout=LIMIT_S)
+        assert process.returncode == 0
     warnings = Warnings()
     database = warnings.open(tmp_path / "db")
     assert warnings == []
@@ -131,10 +133,14 @@ main()
 
 
 def test_an_interrupt_ends_in_one_line_that_says_how_to_go_on(model: Path, tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[2]
     arguments = ["tune", str(model), "--work-dir", str(tmp_path / "db"), "--threads", "1"]
     result = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED, *arguments], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _INTERRUPTED, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
     )
     assert result.returncode == 130, result.stderr
     assert result.stdout == ""

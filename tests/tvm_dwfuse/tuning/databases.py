@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from tvm_dwfuse.tuning.template import trace_at
 _DIGITS = tuple(range(1, 11))
 SPACE = Space({"depth": _DIGITS, "rows0": _DIGITS, "pixels0": _DIGITS}, {"depth": 1, "rows0": 1, "pixels0": 1})
 KEY = '{"task":"a"}'
+#: Seconds after which a process ends itself, lest the tests wait for ever for one that hangs.
+_LIMIT_S = 120
 OTHER = '{"task":"b"}'
 
 
@@ -56,6 +59,7 @@ def start(work: Callable[[], None]) -> int:
         return process
     status = 1
     try:
+        signal.alarm(_LIMIT_S)
         work()
         status = 0
     except BaseException:  # it must not come back as a second pytest
