@@ -83,22 +83,12 @@ def tune(
     prepare = _prepare_cluster if target in CLUSTER_TARGETS else _prepare_cpu
     database = TuningDatabase(Path(work_dir))
     database.check_writable()
-    with closing(_Runner(target, measuring or Measuring())) as runner:
+    measuring = measuring or Measuring()
+    name = measuring.runner or _fitting(target, measuring)
+    _check(name, target, measuring)
+    with closing(_make(name, measuring)) as runner:
         scope, tvm_target = prepare(each, target, threads, shapes, runner)
-        tuner = Tuner(scope, runner.runner, database, tvm_target, seed)
-        return tuner.run(trials, on_progress, seconds)
-
-
-class _Runner:
-    """The runner that was asked for, or that fits the target."""
-
-    def __init__(self, target: str, measuring: Measuring) -> None:
-        self.name = measuring.runner or _fitting(target, measuring)
-        self.runner: Runner = _make(self.name, measuring)
-        _check(self.name, target, measuring)
-
-    def close(self) -> None:
-        self.runner.close()
+        return Tuner(scope, runner, database, tvm_target, seed).run(trials, on_progress, seconds)
 
 
 def _fitting(target: str, measuring: Measuring) -> str:
@@ -116,6 +106,8 @@ def _check(name: str, target: str, measuring: Measuring) -> None:
     """Refuse what does not go together."""
     from .targets import CLUSTER_TARGETS, get_cpu
 
+    if name not in RUNNERS:
+        raise DwfuseError(f"unknown runner {name!r}; known: {', '.join(RUNNERS)}")
     on_cluster = target in CLUSTER_TARGETS
     if on_cluster != (name in ("gvsoc", "model")):
         fitting = "gvsoc or model" if on_cluster else "local, rpc or count"
@@ -127,8 +119,6 @@ def _check(name: str, target: str, measuring: Measuring) -> None:
 
 
 def _make(name: str, measuring: Measuring) -> Runner:
-    if name not in RUNNERS:
-        raise DwfuseError(f"unknown runner {name!r}; known: {', '.join(RUNNERS)}")
     limit: dict[str, Any] = {} if measuring.limit_s is None else {"limit_s": measuring.limit_s}
     if name == "local":
         from .tuning.measure.local import LocalRunner
@@ -150,7 +140,7 @@ def _make(name: str, measuring: Measuring) -> Runner:
 
 
 def _prepare_cpu(
-    models: Sequence[Model], target: str, threads: int | None, shapes: Shapes | None, runner: _Runner
+    models: Sequence[Model], target: str, threads: int | None, shapes: Shapes | None, runner: Runner
 ) -> tuple[Scope, tvm.target.Target]:
     from .api import import_model
     from .targets import get_cpu
@@ -160,14 +150,14 @@ def _prepare_cpu(
     machine: CpuTarget = get_cpu(target)
     count = check_elsewhere(threads) if machine.triple else check(threads)
     modules = [import_model(model, shapes) for model in models]
-    scope = NetworkScope(modules, machine, count, runner.runner.unit)
+    scope = NetworkScope(modules, machine, count, runner.unit)
     if not scope.tasks:
         raise DwfuseError("the network has no convolution or dense layer to tune")
     return scope, machine.tvm_target()
 
 
 def _prepare_cluster(
-    models: Sequence[Model], target: str, threads: int | None, shapes: Shapes | None, runner: _Runner
+    models: Sequence[Model], target: str, threads: int | None, shapes: Shapes | None, runner: Runner
 ) -> tuple[Scope, tvm.target.Target]:
     import tvm
 
@@ -179,9 +169,9 @@ def _prepare_cluster(
     if threads is not None:
         raise DwfuseError(f"--threads: no option of {target}; leave it out")
     networks = [import_network(model, shapes) for model in models]
-    scope = ClusterScope(networks, ClusterOptions(target).machine(), runner.runner.unit)
-    if isinstance(runner.runner, GvsocRunner):
-        runner.runner.expect(scope.tasks)
+    scope = ClusterScope(networks, ClusterOptions(target).machine(), runner.unit)
+    if isinstance(runner, GvsocRunner):
+        runner.expect(scope.tasks)
     return scope, tvm.target.Target("c")
 
 

@@ -75,8 +75,7 @@ def best_chain(
         most_rows: rows of the output in a step, at most.
     """
     fitting = _fitting_plans(stages, height, width, layouts, target, traversal, double_buffer, dma_transposes)
-    judged = (each for each in fitting if most_rows is None or each[0].tile.rows <= most_rows)
-    best = min(judged, key=lambda each: objective_key(each[1], objective), default=None)
+    best = min(_within(most_rows, fitting), key=lambda each: objective_key(each[1], objective), default=None)
     return best[0] if best else None
 
 
@@ -97,11 +96,16 @@ def chain_front(
     Args: see :func:`best_chain`.
     """
     fitting = _fitting_plans(stages, height, width, layouts, target, traversal, double_buffer, dma_transposes)
-    judged = [each for each in fitting if most_rows is None or each[0].tile.rows <= most_rows]
+    judged = _within(most_rows, fitting)
     if not judged:
         return ()
     costs = [(cost.cycles, cost.activation_bytes, cost.energy) for _, cost in judged]
     return tuple(judged[index][0] for index in nondominated(np.array(costs)))
+
+
+def _within(most_rows: int | None, plans: Sequence[tuple[Chain, Cost]]) -> list[tuple[Chain, Cost]]:
+    """The plans with at most so many rows of the output in a step."""
+    return [each for each in plans if most_rows is None or each[0].tile.rows <= most_rows]
 
 
 @cache

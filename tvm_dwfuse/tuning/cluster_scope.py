@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tvm_dwfuse.choice.options import Move, Run, State
+from tvm_dwfuse.choice.options import Move, Run
 from tvm_dwfuse.choose_groups import GroupChoice
 from tvm_dwfuse.fusion_candidates import Candidate
 from tvm_dwfuse.integer_network import Network
@@ -14,6 +14,7 @@ from tvm_dwfuse.targets import ClusterTarget
 from tvm_dwfuse.tiling.chain import Chain
 
 from .cluster_task import GVSOC_UNIT, MODEL_UNIT, ClusterTask
+from .detours import Step, detours, least_cost, share
 from .scope import Costs
 
 #: A rival that would have to save more than this part of its cycles to be taken is out of question.
@@ -38,26 +39,22 @@ class _Chain:
 
     def best(self, costs: Costs) -> float:
         """The least cost of the run."""
-        return _distances(self.run.begin_state, self._steps(self._spent(costs)))[self.run.end_state]
+        return least_cost(self.run.begin_state, self.run.end_state, self._steps(costs))
 
-    def slacks(self, costs: Costs) -> Iterator[tuple[ClusterTask, float, float]]:
+    def detours(self, costs: Costs) -> Iterator[tuple[ClusterTask, float, float]]:
         """For each task at each place: its cost, and how much dearer the best cover with it is than the best of all."""
-        spent = self._spent(costs)
-        steps = self._steps(spent)
-        before = _distances(self.run.begin_state, steps)
-        after = _distances(self.run.end_state, [(end, begin, cost) for begin, end, cost in reversed(steps)])
-        nowhere = float("inf")
-        for piece, cost in zip(self.pieces, spent, strict=True):
+        steps = self._steps(costs)
+        found = detours(self.run.begin_state, self.run.end_state, steps)
+        for piece, step, detour in zip(self.pieces, steps, found, strict=True):
             if piece.task:
-                whole = before.get(piece.move.begin, nowhere) + cost + after.get(piece.move.end, nowhere)
-                yield piece.task, cost, whole - before[self.run.end_state]
+                yield piece.task, step.cost, detour
 
-    def _spent(self, costs: Costs) -> list[float]:
-        """What each move costs: by ``costs``, else by the model."""
-        return [costs.get(each.task.key, each.cycles) if each.task else each.cycles for each in self.pieces]
-
-    def _steps(self, spent: list[float]) -> list[tuple[State, State, float]]:
-        return [(piece.move.begin, piece.move.end, cost) for piece, cost in zip(self.pieces, spent, strict=True)]
+    def _steps(self, costs: Costs) -> list[Step]:
+        """The moves, which cost what ``costs`` says, or else the model."""
+        return [
+            Step(each.move.begin, each.move.end, costs.get(each.task.key, each.cycles) if each.task else each.cycles)
+            for each in self.pieces
+        ]
 
 
 class ClusterScope:
@@ -90,10 +87,8 @@ class ClusterScope:
         for chains in self._networks:
             whole = sum(chain.best(known) for chain in chains) if len(self._networks) > 1 else 1.0
             for chain in chains:
-                for task, cost, slack in chain.slacks(known):
-                    needed = slack / cost
-                    in_use = needed < 1e-9
-                    shares[task.key] += (1.0 if in_use else 0.5 * max(0.0, 1 - needed / _OUT_OF_REACH)) / whole
+                for task, cost, detour in chain.detours(known):
+                    shares[task.key] += share(detour, cost, _OUT_OF_REACH) / whole
         return dict(shares)
 
     def total(self, costs: Costs) -> float:
@@ -114,12 +109,3 @@ class ClusterScope:
         if task and self._unit == GVSOC_UNIT and task.operand_bytes > choice.target.l2_bytes:
             task = None
         return _Piece(move, move.costs.latency, task)
-
-
-def _distances(start: State, steps: Sequence[tuple[State, State, float]]) -> dict[State, float]:
-    """The least cost of each state that can be reached; steps are in the order of their beginnings."""
-    found = {start: 0.0}
-    for begin, end, cost in steps:
-        if begin in found:
-            found[end] = min(found.get(end, float("inf")), found[begin] + cost)
-    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from schedules.build import worthwhile_threads
 from tvm_dwfuse import cpu_costs
 from tvm_dwfuse.targets import CpuTarget
 
+from .detours import Step, detours, least_cost, share
 from .task import KernelTask, Task
 
 #: By the key of a task: what it costs, infinite where that is not known.
@@ -46,23 +47,6 @@ class Scope(Protocol):
         """The cost of all that is in use; infinite while something that is needed has none."""
 
 
-class WeightedScope:
-    """Tasks that are all in use, each as often as its weight says."""
-
-    def __init__(self, weights: Mapping[Task, float]) -> None:
-        self.tasks = list(weights)
-        self._weights = {task.key: weight for task, weight in weights.items()}
-
-    def shares(self, costs: Costs) -> dict[str, float]:
-        """See :class:`Scope`."""
-        del costs
-        return dict(self._weights)
-
-    def total(self, costs: Costs) -> float:
-        """See :class:`Scope`."""
-        return sum(weight * costs[key] for key, weight in self._weights.items())
-
-
 @dataclass(frozen=True)
 class _Piece:
     """A kernel that could compute stages ``first`` to ``last - 1`` of a run."""
@@ -74,28 +58,21 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Chain:
-    """A run: its number of stages, and what could compute them."""
+    """A run: its number of stages, and what could compute them, in the order of their first stages."""
 
     length: int
     pieces: tuple[_Piece, ...]
 
-    def best(self, costs: Costs) -> tuple[list[float], list[float]]:
-        """The least cost of the stages before each place, and of those from it on."""
-        before = [0.0] + [math.inf] * self.length
-        for piece in sorted(self.pieces, key=lambda piece: piece.first):
-            before[piece.last] = min(before[piece.last], before[piece.first] + costs[piece.key])
-        after = [math.inf] * self.length + [0.0]
-        for piece in sorted(self.pieces, key=lambda piece: -piece.last):
-            after[piece.first] = min(after[piece.first], costs[piece.key] + after[piece.last])
-        return before, after
+    def best(self, costs: Costs) -> float:
+        """The least cost of the run."""
+        return least_cost(0, self.length, self._steps(costs))
 
-    def slacks(self, costs: Costs) -> Iterable[tuple[_Piece, float]]:
-        """For each piece with a cost: how much dearer the best cover with it is than the best of all."""
-        before, after = self.best(costs)
-        for piece in self.pieces:
-            whole = before[piece.first] + costs[piece.key] + after[piece.last]
-            if whole < math.inf:
-                yield piece, whole - after[0]
+    def detours(self, costs: Costs) -> Iterator[tuple[_Piece, float]]:
+        """For each piece, how much dearer the best cover with it is than the best of all."""
+        return zip(self.pieces, detours(0, self.length, self._steps(costs)), strict=True)
+
+    def _steps(self, costs: Costs) -> list[Step]:
+        return [Step(piece.first, piece.last, costs[piece.key]) for piece in self.pieces]
 
 
 class NetworkScope:
@@ -121,11 +98,11 @@ class NetworkScope:
         for chains in self._networks:
             counts: dict[str, float] = defaultdict(float)
             for chain, times in chains.items():
-                for key, share in _chain_shares(chain, costs).items():
-                    counts[key] += share * times
+                for piece, detour in chain.detours(costs):
+                    counts[piece.key] += times * share(detour, costs[piece.key], _OUT_OF_REACH)
             whole = self._time(chains, costs) if len(self._networks) > 1 else 1.0
-            for key, share in counts.items():
-                shares[key] += share / whole if whole < math.inf else share
+            for key, count in counts.items():
+                shares[key] += count / whole if whole < math.inf else count
         return dict(shares)
 
     def total(self, costs: Costs) -> float:
@@ -133,7 +110,7 @@ class NetworkScope:
         return sum(self._time(chains, costs) for chains in self._networks)
 
     def _time(self, chains: Mapping[_Chain, int], costs: Costs) -> float:
-        return sum(times * chain.best(costs)[1][0] for chain, times in chains.items())
+        return sum(times * chain.best(costs) for chain, times in chains.items())
 
     def _chains(self, module: tvm.IRModule, machine: CpuTarget, threads: int, unit: str) -> Mapping[_Chain, int]:
         canonical = tvm.transform.Sequential(relay_passes.canonicalize_passes())(module)
@@ -142,16 +119,19 @@ class NetworkScope:
 
     def _chain(self, run: FusionRun, machine: CpuTarget, threads: int, unit: str) -> _Chain:
         tasks = {each: _task(each, machine, threads, unit) for each in run.candidates}
-        pieces = {each: _Piece(each.first, each.last, task.key) for each, task in tasks.items()}
+        candidates = sorted(tasks, key=lambda each: each.first)
+        pieces = tuple(_Piece(each.first, each.last, tasks[each].key) for each in candidates)
         estimates = {task.key: _estimate(task) for task in tasks.values()}
-        slacks = dict(_Chain(len(run.convs), tuple(pieces.values())).slacks(estimates))
-        hopeful = {
-            each: piece
-            for each, piece in pieces.items()
-            if slacks[piece] <= _NOT_WORTH_TRYING * estimates[piece.key] or each.last == each.first + 1
-        }
-        self._tasks |= {tasks[each].key: tasks[each] for each in hopeful if tasks[each].key not in self._tasks}
-        return _Chain(len(run.convs), tuple(hopeful.values()))
+        hopeful = tuple(
+            piece
+            for piece, detour in _Chain(len(run.convs), pieces).detours(estimates)
+            if piece.last == piece.first + 1 or detour <= _NOT_WORTH_TRYING * estimates[piece.key]
+        )
+        keys = {piece.key for piece in hopeful}
+        for task in tasks.values():
+            if task.key in keys:
+                self._tasks.setdefault(task.key, task)
+        return _Chain(len(run.convs), hopeful)
 
 
 def _task(candidate: Candidate, machine: CpuTarget, threads: int, unit: str) -> KernelTask:
@@ -164,13 +144,3 @@ def _estimate(task: KernelTask) -> float:
     """What the default costs by the cost model, in units of its own."""
     depth = task.space.default["depth"]
     return cpu_costs.latency(task.block, task.fused_variant, depth, task.machine, task.threads)
-
-
-def _chain_shares(chain: _Chain, costs: Costs) -> dict[str, float]:
-    """1 for each place of what is in use, up to half of that for a rival, 0 for what is out of reach."""
-    shares: dict[str, float] = defaultdict(float)
-    for piece, slack in chain.slacks(costs):
-        needed = slack / costs[piece.key]
-        in_use = needed < 1e-9
-        shares[piece.key] += 1.0 if in_use else 0.5 * max(0.0, 1 - needed / _OUT_OF_REACH)
-    return dict(shares)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tvm
 
@@ -13,11 +13,29 @@ from tvm_dwfuse.bench.tuning_tables import CostTable
 from tvm_dwfuse.space import Point, Space
 from tvm_dwfuse.tuning.features import kernel_features
 from tvm_dwfuse.tuning.measure import Measurement
-from tvm_dwfuse.tuning.scope import WeightedScope
+from tvm_dwfuse.tuning.scope import Costs
+from tvm_dwfuse.tuning.task import Task
 from tvm_dwfuse.tuning.tuner import Tuner
 from tvm_dwfuse.variants import VARIANTS
 
 TARGET = tvm.target.Target("llvm")
+
+
+class WeightedScope:
+    """Tasks that are all in use, each as often as its weight says."""
+
+    def __init__(self, weights: Mapping[Task, float]) -> None:
+        self.tasks = list(weights)
+        self._weights = {task.key: weight for task, weight in weights.items()}
+
+    def shares(self, costs: Costs) -> dict[str, float]:
+        """See :class:`tvm_dwfuse.tuning.scope.Scope`."""
+        del costs
+        return dict(self._weights)
+
+    def total(self, costs: Costs) -> float:
+        """See :class:`tvm_dwfuse.tuning.scope.Scope`."""
+        return sum(weight * costs[key] for key, weight in self._weights.items())
 
 
 class TableTask:

@@ -9,10 +9,10 @@ import pytest
 from tests.tvm_dwfuse.conftest import separable_model
 from tvm_dwfuse.api import import_model
 from tvm_dwfuse.targets import CpuTarget
-from tvm_dwfuse.tuning.scope import NetworkScope, WeightedScope
+from tvm_dwfuse.tuning.scope import NetworkScope
 from tvm_dwfuse.tuning.task import KernelTask
 
-from .replay import FormulaTask
+from .replay import FormulaTask, WeightedScope
 from .test_tuner import SPACE, valley
 
 X86 = CpuTarget("avx512", "znver4", lanes=16, registers=32, cores=2)

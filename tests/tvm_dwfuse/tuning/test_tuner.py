@@ -12,10 +12,9 @@ from tvm_dwfuse.errors import DwfuseError
 from tvm_dwfuse.space import Point, Space
 from tvm_dwfuse.tuning.database import TuningDatabase
 from tvm_dwfuse.tuning.measure import Measurement
-from tvm_dwfuse.tuning.scope import WeightedScope
 from tvm_dwfuse.tuning.tuner import Progress, Tuner
 
-from .replay import TARGET, FormulaTask, ReplayRunner
+from .replay import TARGET, FormulaTask, ReplayRunner, WeightedScope
 
 _VALUES = tuple(range(1, 11))
 SPACE = Space({"depth": _VALUES, "rows0": _VALUES}, {"depth": 1, "rows0": 1})
